@@ -1,0 +1,57 @@
+//! Builds the eBPF object for the program to embed, with the first usable toolchain: `nightly` with
+//! rust-src, or the toolchain `anycast-bpf` that `cargo xtask setup` links to a distribution's rustc.
+
+use std::path::Path;
+use std::process::Command;
+
+use anyhow::{Context as _, bail};
+use aya_build::{Package, Toolchain};
+
+fn main() -> anyhow::Result<()> {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR"))
+        .parent()
+        .context("anycast-userspace has a parent directory")?;
+    for crate_dir in ["anycast-common", "anycast-ebpf"] {
+        println!("cargo:rerun-if-changed={}", root.join(crate_dir).display());
+    }
+    println!("cargo:rerun-if-env-changed=PATH");
+    let ebpf = root.join("anycast-ebpf");
+    let package = Package {
+        name: "anycast-ebpf",
+        root_dir: ebpf.to_str().context("the checkout's path is UTF-8")?,
+        ..Package::default()
+    };
+    let toolchain = usable_toolchain()?;
+    if toolchain != "nightly" {
+        // SAFETY: a build script is single-threaded here, before aya-build spawns anything.
+        unsafe { std::env::set_var("RUSTC_BOOTSTRAP", "1") };
+    }
+    aya_build::build_ebpf([package], Toolchain::Custom(toolchain))
+}
+
+fn usable_toolchain() -> anyhow::Result<&'static str> {
+    for toolchain in ["nightly", "anycast-bpf"] {
+        if has_core_source(toolchain) {
+            return Ok(toolchain);
+        }
+    }
+    bail!(
+        "no toolchain here can build for bpfel-unknown-none: neither `nightly` nor `anycast-bpf` \
+         holds the source of core. Run `cargo xtask setup`, or `rustup toolchain install nightly \
+         --component rust-src`"
+    )
+}
+
+fn has_core_source(toolchain: &str) -> bool {
+    Command::new("rustup")
+        .args(["run", toolchain, "rustc", "--print", "sysroot"])
+        .output()
+        .ok()
+        .filter(|output| output.status.success())
+        .and_then(|output| String::from_utf8(output.stdout).ok())
+        .is_some_and(|sysroot| {
+            Path::new(sysroot.trim())
+                .join("lib/rustlib/src/rust/library/core/Cargo.toml")
+                .exists()
+        })
+}

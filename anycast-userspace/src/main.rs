@@ -1,0 +1,4 @@
+//! The `anycast` binary.
+fn main() -> anyhow::Result<()> {
+    Ok(())
+}

@@ -1,0 +1,1 @@
+//! What the privileged tests and the lab share.

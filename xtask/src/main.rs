@@ -1,0 +1,4 @@
+//! Development commands.
+fn main() -> anyhow::Result<()> {
+    Ok(())
+}

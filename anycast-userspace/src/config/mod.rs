@@ -2,6 +2,9 @@
 //!
 //! It only describes: it opens no socket, reads no clock, and knows no running state.
 
+pub mod bgp;
 mod duration;
 
+pub use crate::rib::{Attributes, NextHop};
+pub use bgp::Bgp;
 pub use duration::Span;

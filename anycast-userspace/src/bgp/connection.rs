@@ -400,3 +400,6 @@ fn offered(mut open: OpenMessage) -> OpenMessage {
         .retain(|capability| !matches!(capability, Capability::ExtendedMessage));
     open
 }
+
+#[cfg(test)]
+mod tests;

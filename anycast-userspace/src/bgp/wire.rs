@@ -325,3 +325,6 @@ fn unreach(family: Family, prefixes: &[IpNet]) -> PathAttribute {
         rtc_withdrawn: Vec::new(),
     }))
 }
+
+#[cfg(test)]
+mod tests;

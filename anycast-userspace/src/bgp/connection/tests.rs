@@ -6,6 +6,11 @@ use rustbgpd_wire::{Afi, Safi, UpdateMessage};
 
 use super::*;
 
+/// A name, the message, the NOTIFICATION's code and subcode, and its data.
+type BadMessage = (&'static str, Vec<u8>, (u8, u8), &'static [u8]);
+/// A name, the body of the UPDATE, and the NOTIFICATION that it earns.
+type UpdateCase = (&'static str, &'static [u8], Option<(u8, u8)>);
+
 const MARKER: [u8; 16] = [0xFF; 16];
 
 fn config() -> PeerConfig {
@@ -85,7 +90,7 @@ fn every_error_of_a_header_or_an_open_gets_its_notification() {
     let mut short = keepalive();
     short[16..18].copy_from_slice(&18u16.to_be_bytes());
     let authentication = [1, 1, 0];
-    let cases: [(&str, Vec<u8>, (u8, u8), &[u8]); 18] = [
+    let cases: [BadMessage; 18] = [
         ("marker not all ones (§6.1)", unsynchronized, (1, 1), &[]),
         ("length over 4096 (§6.1)", long, (1, 2), &[0x10, 0x01]),
         ("length under 19 (§6.1)", short, (1, 2), &[0, 18]),
@@ -201,7 +206,7 @@ fn messages_that_a_state_does_not_expect_name_the_state() {
 
 #[test]
 fn an_update_ends_the_session_only_when_its_prefixes_cannot_be_told() {
-    let cases: [(&str, &[u8], Option<(u8, u8)>); 9] = [
+    let cases: [UpdateCase; 9] = [
         ("End-of-RIB", &[0, 0, 0, 0], None),
         (
             "withdrawn length beyond the message (§6.3)",

@@ -1,1 +1,3 @@
 //! What the privileged tests and the lab share.
+
+pub mod packet;

@@ -2,6 +2,7 @@
 //!
 //! It only describes: it opens no socket, reads no clock, and knows no running state.
 
+pub mod dataplane;
 mod duration;
 
 pub use duration::Span;

@@ -4,6 +4,7 @@
 
 pub mod check;
 pub mod bgp;
+pub mod dataplane;
 mod duration;
 mod require;
 

@@ -1,6 +1,7 @@
 //! Network namespaces that are removed, with all that runs in them, when their owner is dropped.
 
 use std::fs::{self, File};
+use std::ops::Deref;
 use std::os::fd::OwnedFd;
 use std::path::PathBuf;
 use std::process::Command;
@@ -17,10 +18,24 @@ use crate::{process, sys};
 /// Where iproute2 keeps named network namespaces.
 const DIRECTORY: &str = "/run/netns";
 
-/// A named network namespace.
+/// A named network namespace, removed on drop.
 #[derive(Debug)]
 pub struct Namespace {
+    inside: Inside,
+}
+
+/// The way into a namespace that somebody else owns.
+#[derive(Clone, Debug)]
+pub struct Inside {
     name: String,
+}
+
+impl Deref for Namespace {
+    type Target = Inside;
+
+    fn deref(&self) -> &Inside {
+        &self.inside
+    }
 }
 
 impl Namespace {
@@ -30,7 +45,9 @@ impl Namespace {
     /// Without root, or when a namespace of this name exists.
     pub fn create(name: &str) -> anyhow::Result<Self> {
         process::output(command("ip", &["netns", "add", name]))?;
-        let namespace = Self { name: name.into() };
+        let namespace = Self {
+            inside: Inside { name: name.into() },
+        };
         namespace.sysctl(&[
             ("net.ipv6.conf.all.accept_dad", "0"),
             ("net.ipv6.conf.default.accept_dad", "0"),
@@ -56,14 +73,16 @@ impl Namespace {
         for entry in entries {
             let name = entry?.file_name().to_string_lossy().into_owned();
             if name.starts_with(prefix) {
-                Self { name: name.clone() }.remove()?;
+                Inside { name: name.clone() }.remove()?;
                 removed.push(name);
             }
         }
         removed.sort();
         Ok(removed)
     }
+}
 
+impl Inside {
     /// Its name.
     #[must_use]
     pub fn name(&self) -> &str {
@@ -171,12 +190,16 @@ impl Namespace {
     }
 
     fn remove(&self) -> anyhow::Result<()> {
-        for process in self.processes()? {
-            // It may have ended by itself.
-            let _ = kill(process, Signal::SIGKILL);
-        }
         let what = format!("the processes in {} to end", self.name);
-        wait_even_if_interrupted(&what, || Ok(self.processes()?.is_empty()))?;
+        wait_even_if_interrupted(&what, || {
+            // A run that was killed halfway through creating it has left a name without a namespace.
+            let processes = self.processes().unwrap_or_default();
+            for process in &processes {
+                // It may have ended by itself.
+                let _ = kill(*process, Signal::SIGKILL);
+            }
+            Ok(processes.is_empty())
+        })?;
         process::output(command("ip", &["netns", "delete", &self.name]))?;
         Ok(())
     }

@@ -52,7 +52,7 @@ impl Event {
 }
 
 /// The client's side of a controller.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub struct Control {
     binary: PathBuf,
     socket: PathBuf,

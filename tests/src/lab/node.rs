@@ -20,8 +20,9 @@ use crate::wait;
 pub const SERVICE: &str = "dns";
 /// How long a service must be well again before its route returns.
 pub const HOLD_DOWN: Duration = Duration::from_secs(3);
-/// How long a drained route stays announced with its worst metric, for the routers to look elsewhere.
-pub const DRAIN_WAIT: Duration = Duration::from_secs(3);
+/// How long a drained route stays announced with its worst metric, for the routers to look elsewhere: OSPF
+/// may hold back a change for five seconds (MinLSInterval).
+pub const DRAIN_WAIT: Duration = Duration::from_secs(7);
 
 const START: Duration = Duration::from_secs(10);
 

@@ -5,7 +5,7 @@ use std::process::Command;
 use anyhow::Context as _;
 
 use super::topology::{City, SERVICE_V4, SERVICE_V6, TO_NODE_MARK, ZONE};
-use crate::netns::Namespace;
+use crate::netns::Inside;
 
 /// IPv4 or IPv6.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -59,7 +59,7 @@ impl Tool {
     ///
     /// # Errors
     /// When the tool cannot be started. No answer is no error.
-    pub fn ask(self, client: &Namespace, family: Family) -> anyhow::Result<Option<City>> {
+    pub fn ask(self, client: &Inside, family: Family) -> anyhow::Result<Option<City>> {
         let mut command = client.command(self.name())?;
         match self {
             Self::Ping => command.args(["-n", "-c", "1", "-W", "1", family.service()]),
@@ -88,7 +88,7 @@ impl Tool {
 ///
 /// # Errors
 /// When ping cannot be started.
-pub fn answers_ping_of_node(router: &Namespace, family: Family) -> anyhow::Result<bool> {
+pub fn answers_ping_of_node(router: &Inside, family: Family) -> anyhow::Result<bool> {
     let mut command = router.command("ping")?;
     command.args([
         "-n",

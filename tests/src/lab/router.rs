@@ -128,6 +128,7 @@ const COMMON: &str = "filter redistribute {
 }
 ";
 
+/// The city's own node goes before what OSPF says of the other city (150).
 fn bgp(city: City) -> String {
     let mut text = String::new();
     for (name, family, service, router, node) in [
@@ -153,7 +154,7 @@ fn bgp(city: City) -> String {
   error wait time 1, 2;
   connect delay time 1;
   connect retry time 2;
-  {family} {{ import where net = {service}; export none; }};
+  {family} {{ preference 200; import where net = {service}; export none; }};
 }}
 ",
             city.router_as()

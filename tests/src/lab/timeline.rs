@@ -7,10 +7,12 @@ use anyhow::Context as _;
 
 use crate::clock::Monotonic;
 
-/// Prints each line as it happens, and counts the checks that did not hold.
+/// Prints what happened under each heading, in the order in which it happened, and counts the checks that
+/// did not hold.
 pub struct Timeline<'out> {
     out: &'out mut (dyn Write + Send),
     started: Monotonic,
+    lines: Vec<(Monotonic, String)>,
     failed: Vec<String>,
 }
 
@@ -28,65 +30,72 @@ impl<'out> Timeline<'out> {
         Self {
             out,
             started: Monotonic::now(),
+            lines: Vec::new(),
             failed: Vec::new(),
         }
     }
 
-    /// A heading.
+    /// Prints what has happened so far, and then a heading.
     ///
     /// # Errors
-    /// When it cannot be printed; so for all of them.
+    /// When it cannot be printed.
     pub fn heading(&mut self, text: &str) -> anyhow::Result<()> {
+        self.print()?;
         writeln!(self.out, "\n{text}").context("printing the timeline")
     }
 
     /// Something that happened just now.
-    pub fn note(&mut self, text: &str) -> anyhow::Result<()> {
-        self.line(Monotonic::now(), "    ", text)
+    pub fn note(&mut self, text: &str) {
+        self.note_at(Monotonic::now(), text);
     }
 
     /// Something that happened at `at`.
-    pub fn note_at(&mut self, at: Monotonic, text: &str) -> anyhow::Result<()> {
-        self.line(at, "    ", text)
+    pub fn note_at(&mut self, at: Monotonic, text: &str) {
+        self.lines.push((at, format!("      {text}")));
     }
 
     /// A step that must hold.
-    pub fn check(&mut self, held: bool, text: &str) -> anyhow::Result<()> {
-        self.check_at(Monotonic::now(), held, text)
+    pub fn check(&mut self, held: bool, text: &str) {
+        self.check_at(Monotonic::now(), held, text);
     }
 
     /// A step at `at` that must hold.
-    pub fn check_at(&mut self, at: Monotonic, held: bool, text: &str) -> anyhow::Result<()> {
+    pub fn check_at(&mut self, at: Monotonic, held: bool, text: &str) {
         if !held {
             self.failed.push(text.into());
         }
-        self.line(at, if held { "ok  " } else { "FAIL" }, text)
+        let mark = if held { "ok  " } else { "FAIL" };
+        self.lines.push((at, format!("{mark}  {text}")));
     }
 
+    /// Prints the verdict.
+    ///
     /// # Errors
     /// When a check did not hold.
-    pub fn finish(self) -> anyhow::Result<()> {
-        let Self {
-            out,
-            started,
-            failed,
-        } = self;
-        let took = Monotonic::now().since(started).as_secs();
-        if failed.is_empty() {
-            return writeln!(out, "\nEvery step held, in {took} s.")
-                .context("printing the timeline");
+    pub fn finish(mut self) -> anyhow::Result<()> {
+        self.print()?;
+        if !self.failed.is_empty() {
+            let count = plural(self.failed.len(), "step");
+            anyhow::bail!("{count} did not hold: {}", self.failed.join("; "));
         }
-        anyhow::bail!(
-            "{} did not hold: {}",
-            plural(failed.len(), "step"),
-            failed.join("; ")
-        )
+        let took = Monotonic::now().since(self.started).as_secs();
+        writeln!(self.out, "\nEvery step held, in {took} s.").context("printing the timeline")
     }
 
-    fn line(&mut self, at: Monotonic, mark: &str, text: &str) -> anyhow::Result<()> {
-        let seconds = at.since(self.started).as_secs_f64();
-        writeln!(self.out, "{seconds:9.3} s  {mark}  {text}").context("printing the timeline")?;
+    fn print(&mut self) -> anyhow::Result<()> {
+        self.lines.sort_by_key(|(at, _)| *at);
+        for (at, text) in self.lines.drain(..) {
+            let seconds = at.since(self.started).as_secs_f64();
+            writeln!(self.out, "{seconds:9.3} s  {text}").context("printing the timeline")?;
+        }
         self.out.flush().context("printing the timeline")
+    }
+}
+
+impl Drop for Timeline<'_> {
+    fn drop(&mut self) {
+        // A step that failed with an error has left its lines; where they cannot be printed, nothing can.
+        let _ = self.print();
     }
 }
 

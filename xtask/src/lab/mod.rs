@@ -8,18 +8,18 @@ use anycast_tests::lab::scenario;
 
 /// How to run the lab.
 #[derive(Clone, Debug)]
-pub struct LabArgs {
+pub(crate) struct LabArgs {
     /// Run the scenario once, also on a terminal.
-    pub once: bool,
+    pub(crate) once: bool,
     /// The built `anycast` binary.
-    pub anycast: PathBuf,
+    pub(crate) anycast: PathBuf,
 }
 
 /// Runs the lab: the live view on a terminal, the scenario elsewhere or when asked for it.
 ///
 /// # Errors
 /// When the lab cannot be started, or a step of the scenario does not hold.
-pub fn run(args: &LabArgs) -> anyhow::Result<()> {
+pub(crate) fn run(args: &LabArgs) -> anyhow::Result<()> {
     interrupt::install()?;
     let stdout = io::stdout();
     if args.once || !stdout.is_terminal() {

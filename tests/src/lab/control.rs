@@ -51,6 +51,21 @@ impl Event {
     }
 }
 
+impl std::fmt::Display for Event {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "{}", self.kind.replace('_', " "))?;
+        for part in [&self.service, &self.peer].into_iter().flatten() {
+            write!(f, " {part}")?;
+        }
+        if let (Some(from), Some(to)) = (&self.from, &self.to) {
+            write!(f, ": {from} → {to}")?;
+        }
+        self.reason
+            .as_ref()
+            .map_or(Ok(()), |reason| write!(f, " ({reason})"))
+    }
+}
+
 /// The client's side of a controller.
 #[derive(Clone, Debug)]
 pub struct Control {

@@ -118,6 +118,12 @@ impl Lab {
         &self.topology
     }
 
+    /// Where the kernel of a router sends a Service Address now: an interface, or nowhere.
+    #[must_use]
+    pub fn leads_to(&self, name: RouterName, service: &str) -> Option<String> {
+        self.watch(name).leads_to(service)
+    }
+
     /// A router's BIRD.
     ///
     /// # Panics

@@ -54,6 +54,17 @@ impl RouteWatch {
         self.changes.mark()
     }
 
+    /// The interface that `destination` leads to now, as far as the history says.
+    #[must_use]
+    pub fn leads_to(&self, destination: &str) -> Option<String> {
+        let history = self.changes.after(Mark::START);
+        let last = history
+            .into_iter()
+            .rev()
+            .find(|change| change.destination == destination);
+        last.and_then(|change| change.interface)
+    }
+
     /// Waits until a change after `mark` makes `destination` lead to `interface`.
     ///
     /// # Errors

@@ -283,29 +283,48 @@ impl Topology {
     fn connect_node(&mut self, city: City) -> anyhow::Result<()> {
         let (router, node) = (self.router(RouterName::Of(city)), self.node(city));
         veth((node, UPLINK), (router, TO_NODE))?;
-        router.ip(&[
-            &format!("addr add {}/24 dev node", city.router_v4()),
-            &format!("addr add {}/64 dev node", city.router_v6()),
-            &format!(
-                "route add default via {} dev node table 100",
-                city.node_v4()
-            ),
-            &format!(
-                "-6 route add default via {} dev node table 100",
-                city.node_v6()
-            ),
-            &format!("rule add fwmark {TO_NODE_MARK} lookup 100"),
-            &format!("-6 rule add fwmark {TO_NODE_MARK} lookup 100"),
-        ])?;
         node.ip(&[
             &format!("addr add {}/24 dev eth0", city.node_v4()),
             &format!("addr add {}/64 dev eth0", city.node_v6()),
             &format!("route add default via {}", city.router_v4()),
             &format!("route add default via {}", city.router_v6()),
         ])?;
+        router.ip(&[
+            &format!("rule add fwmark {TO_NODE_MARK} lookup 100"),
+            &format!("-6 rule add fwmark {TO_NODE_MARK} lookup 100"),
+        ])?;
         let pass = router.attach_xdp_pass(TO_NODE)?;
         self._pass.push(pass);
-        Ok(())
+        self.restore_node(city)
+    }
+
+    /// Cuts the link between a city's router and its node, at the router.
+    ///
+    /// # Errors
+    /// When ip(8) fails.
+    pub fn cut_node(&self, city: City) -> anyhow::Result<()> {
+        self.router(RouterName::Of(city))
+            .ip(&["link set node down"])
+    }
+
+    /// Mends it, with the addresses and routes that the kernel removes from an interface that goes down.
+    ///
+    /// # Errors
+    /// When ip(8) fails.
+    pub fn restore_node(&self, city: City) -> anyhow::Result<()> {
+        self.router(RouterName::Of(city)).ip(&[
+            "link set node up",
+            &format!("addr replace {}/24 dev node", city.router_v4()),
+            &format!("addr replace {}/64 dev node", city.router_v6()),
+            &format!(
+                "route replace default via {} dev node table 100",
+                city.node_v4()
+            ),
+            &format!(
+                "-6 route replace default via {} dev node table 100",
+                city.node_v6()
+            ),
+        ])
     }
 }
 

@@ -16,6 +16,7 @@ use super::timeline::{Timeline, millis, plural};
 use super::topology::{City, RouterName, SERVICE_V4, SERVICE_V6, TO_NODE};
 use crate::clock::Monotonic;
 use crate::feed::Mark;
+use crate::interrupt;
 use crate::wait;
 
 /// From the death of a server to the end of its route, with a check every 100 ms.
@@ -39,7 +40,7 @@ pub fn run(binary: &Path, out: &mut (dyn Write + Send)) -> anyhow::Result<()> {
     let mut lab = Lab::start(binary)?;
     timeline.note("four routers (BIRD), two nodes (anycast, NSD, nginx) and a client are started");
     let held = steps(&mut lab, &mut timeline).and_then(|()| timeline.finish());
-    if held.is_err() {
+    if held.is_err() && !interrupt::requested() {
         eprintln!("{}", logs(&lab));
     }
     held

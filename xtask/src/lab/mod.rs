@@ -54,7 +54,6 @@ pub(crate) fn run(args: &LabArgs) -> anyhow::Result<()> {
 
 fn live(terminal: &mut DefaultTerminal, lab: &mut Lab, board: &Board) -> anyhow::Result<()> {
     let mut hand = Hand::default();
-    terminal.clear()?;
     while !interrupt::requested() {
         terminal.draw(|frame| view::draw(frame, lab, board, &hand))?;
         if !event::poll(FRAME)? {

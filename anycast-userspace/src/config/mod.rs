@@ -2,6 +2,10 @@
 //!
 //! It only describes: it opens no socket, reads no clock, and knows no running state.
 
+pub mod check;
 mod duration;
+mod require;
 
+pub use check::Check;
 pub use duration::Span;
+pub use require::{Damping, Require};

@@ -8,6 +8,7 @@ use anyhow::Context as _;
 use serde::Deserialize;
 use serde_json::Value;
 
+use super::timeline::plural;
 use crate::clock::Monotonic;
 use crate::feed::{Feed, Mark};
 use crate::netns::Namespace;
@@ -35,6 +36,18 @@ pub struct Event {
     /// The BGP peer concerned, if one is.
     #[serde(default)]
     pub peer: Option<String>,
+    /// What the checks say, of a detection.
+    #[serde(default)]
+    pub verdict: Option<String>,
+    /// What an operator has said.
+    #[serde(default)]
+    pub word: Option<String>,
+    /// How many prefixes were announced or withdrawn.
+    #[serde(default)]
+    pub prefixes: Option<usize>,
+    /// How many writes the maps took.
+    #[serde(default)]
+    pub writes: Option<usize>,
 }
 
 impl Event {
@@ -57,8 +70,17 @@ impl std::fmt::Display for Event {
         for part in [&self.service, &self.peer].into_iter().flatten() {
             write!(f, " {part}")?;
         }
+        for part in [&self.verdict, &self.word].into_iter().flatten() {
+            write!(f, ": {part}")?;
+        }
         if let (Some(from), Some(to)) = (&self.from, &self.to) {
             write!(f, ": {from} → {to}")?;
+        }
+        if let Some(prefixes) = self.prefixes {
+            write!(f, ": {}", plural(prefixes, "prefix", "prefixes"))?;
+        }
+        if let Some(writes) = self.writes {
+            write!(f, ": {}", plural(writes, "map write", "map writes"))?;
         }
         self.reason
             .as_ref()

@@ -1,13 +1,14 @@
 //! What the kernel says of a node's data plane: through ip(8) and bpftool(8), not through the controller.
 
 use std::collections::BTreeMap;
-use std::fs;
+use std::net::IpAddr;
 use std::path::Path;
 
 use anyhow::{Context as _, bail};
 use serde_json::Value;
 
-use super::node::Node;
+use super::node::{Node, SERVICE};
+use super::timeline::plural;
 use super::topology::{SERVICE_V4, SERVICE_V6, UPLINK};
 use crate::netns::Namespace;
 use crate::process;
@@ -73,117 +74,235 @@ fn ip_json(node: &Namespace, arguments: &[&str]) -> anyhow::Result<Value> {
     serde_json::from_str(&process::output(command)?).context("reading what ip prints")
 }
 
-/// One pinned map.
+/// The maps that a node pins, by the names that users see.
+const ADDRESSES: [(&str, &str); 2] = [("ADDRESSES_V4", SERVICE_V4), ("ADDRESSES_V6", SERVICE_V6)];
+const SERVICES: &str = "SERVICES";
+const COUNTERS: &str = "COUNTERS";
+/// What the config lists, as the map holds it: protocol, first and last port.
+const PORTS: [(u64, u64, u64); 3] = [(17, 53, 53), (6, 53, 53), (6, 80, 80)];
+/// How often the numbers are read until none has moved meanwhile.
+const ATTEMPTS: u32 = 20;
+
+/// Something that was looked at.
 #[derive(Debug)]
-pub struct Map {
-    /// The file's name.
-    pub name: String,
-    /// How many entries, and the fields of one.
-    pub summary: String,
-    /// Why it cannot be read by name.
-    pub error: Option<String>,
+pub struct Finding {
+    /// Whether it is as it should be.
+    pub good: bool,
+    /// What there is.
+    pub text: String,
 }
 
-/// Every map pinned under `pin`, read with `bpftool map dump`.
+/// Reads each map of a node with `bpftool map dump` and holds it against the configuration.
 ///
 /// # Errors
-/// When there is none.
-pub fn maps(pin: &Path) -> anyhow::Result<Vec<Map>> {
-    let mut names = pinned(pin)?;
-    names.sort();
-    if names.is_empty() {
-        bail!("nothing is pinned under {}", pin.display());
+/// When a map cannot be read, or without field names.
+pub fn maps(node: &Node) -> anyhow::Result<Vec<Finding>> {
+    let id = service_id(&node.control().status()?)?;
+    let mut findings = Vec::new();
+    for (map, service) in ADDRESSES {
+        findings.push(addresses(node.pin(), map, service, id)?);
     }
-    Ok(names.into_iter().map(|name| describe(pin, name)).collect())
+    findings.push(service(node.pin(), id)?);
+    let counters = dump(node.pin(), COUNTERS)?;
+    let text = format!("{COUNTERS}: {}", plural(counters.len(), "entry", "entries"));
+    findings.push(Finding {
+        good: !counters.is_empty(),
+        text,
+    });
+    Ok(findings)
 }
 
-fn pinned(pin: &Path) -> anyhow::Result<Vec<String>> {
-    let entries = fs::read_dir(pin).with_context(|| format!("listing {}", pin.display()))?;
-    let mut names = Vec::new();
-    for entry in entries {
-        let entry = entry?;
-        let mut show = process::command("bpftool");
-        show.args(["-j", "map", "show", "pinned"]).arg(entry.path());
-        // Programs and links are pinned here too.
-        if process::output(show).is_ok() {
-            names.push(entry.file_name().to_string_lossy().into_owned());
-        }
-    }
-    Ok(names)
+fn addresses(pin: &Path, map: &str, service: &str, id: u64) -> anyhow::Result<Finding> {
+    let entries = dump(pin, map)?;
+    let read: Vec<_> = entries
+        .iter()
+        .map(|entry| {
+            (
+                address(&entry["key"]["address"]),
+                entry["value"]["service"].as_u64(),
+            )
+        })
+        .collect();
+    let text: Vec<_> = read
+        .iter()
+        .map(|(address, owner)| {
+            let address = address.map_or("not an address".into(), |address| address.to_string());
+            format!("{address} belongs to service {}", owner.unwrap_or_default())
+        })
+        .collect();
+    let good = read == [(Some(service.parse()?), Some(id))];
+    Ok(Finding {
+        good,
+        text: format!("{map}: {}", text.join(", ")),
+    })
 }
 
-fn describe(pin: &Path, name: String) -> Map {
-    match dump(pin, &name) {
-        Ok(entries) => Map {
-            summary: summarise(&entries),
-            name,
-            error: None,
-        },
-        Err(error) => Map {
-            name,
-            summary: String::new(),
-            error: Some(format!("{error:#}")),
-        },
-    }
+/// An array of octets.
+fn address(octets: &Value) -> Option<IpAddr> {
+    let octets: Option<Vec<u8>> = octets
+        .as_array()?
+        .iter()
+        .map(number)
+        .map(|octet| octet?.try_into().ok())
+        .collect();
+    let octets = octets?;
+    <[u8; 4]>::try_from(octets.as_slice())
+        .map(IpAddr::from)
+        .or_else(|_| <[u8; 16]>::try_from(octets.as_slice()).map(IpAddr::from))
+        .ok()
+}
+
+/// bpftool writes small integers as numbers or as hexadecimal strings.
+fn number(value: &Value) -> Option<u64> {
+    value
+        .as_u64()
+        .or_else(|| u64::from_str_radix(value.as_str()?.strip_prefix("0x")?, 16).ok())
+}
+
+fn service(pin: &Path, id: u64) -> anyhow::Result<Finding> {
+    let entries = dump(pin, SERVICES)?;
+    let entry = entries
+        .iter()
+        .find(|entry| entry["key"].as_u64() == Some(id));
+    let value = &entry.with_context(|| format!("{SERVICES} has no entry {id}"))?["value"];
+    let ranges = value["ports"].as_array().context("a service has ports")?;
+    let ports: Vec<_> = ranges
+        .iter()
+        .filter_map(|range| {
+            Some((
+                range["protocol"].as_u64()?,
+                range["first"].as_u64()?,
+                range["last"].as_u64()?,
+            ))
+        })
+        .filter(|(protocol, _, _)| *protocol != 0)
+        .collect();
+    let state = value["state"].as_u64();
+    let text = format!(
+        "{SERVICES}: {id} is in state {}, and serves {ports:?}",
+        state.unwrap_or_default()
+    );
+    Ok(Finding {
+        good: state == Some(1) && ports == PORTS,
+        text,
+    })
 }
 
 /// A pinned map's entries, as bpftool prints them with the help of BTF.
 ///
 /// # Errors
 /// When bpftool fails, or the map has no BTF.
-pub fn dump(pin: &Path, name: &str) -> anyhow::Result<Vec<Value>> {
+pub fn dump(pin: &Path, map: &str) -> anyhow::Result<Vec<Value>> {
     let mut command = process::command("bpftool");
-    command.args(["map", "dump", "pinned"]).arg(pin.join(name));
+    command.args(["map", "dump", "pinned"]).arg(pin.join(map));
     let text = process::output(command)?;
     match serde_json::from_str(&text) {
         Ok(Value::Array(entries)) => Ok(entries),
-        _ if text.trim().is_empty() || text.contains("Found 0 elements") => Ok(Vec::new()),
         _ => bail!(
-            "bpftool prints no field names: {}",
+            "bpftool prints no field names of {map}: {}",
             text.lines().next().unwrap_or_default()
         ),
     }
 }
 
-fn summarise(entries: &[Value]) -> String {
-    let first = entries.first().map(|entry| {
-        let value = if entry["value"].is_null() {
-            &entry["values"][0]["value"]
-        } else {
-            &entry["value"]
-        };
-        let fields: Vec<_> = value
-            .as_object()
-            .into_iter()
-            .flatten()
-            .map(|(name, _)| name.as_str())
-            .collect();
-        fields.join(", ")
-    });
-    match first.as_deref() {
-        None => "empty".into(),
-        Some("") => super::timeline::plural(entries.len(), "entry"),
-        Some(fields) => format!(
-            "{}: {fields}",
-            super::timeline::plural(entries.len(), "entry")
-        ),
-    }
-}
+type Counts = BTreeMap<(u64, String), (u64, u64)>;
 
-/// The controller's numbers beside bpftool's.
-#[derive(Debug)]
-pub struct Comparison {
-    /// Whether they are the same.
-    pub equal: bool,
-    /// The numbers, or what differs.
-    pub text: String,
-}
-
-/// Compares the packet counters in `status` with those in the map.
+/// Compares every number of packets and bytes in `status` with bpftool's.
 ///
 /// # Errors
 /// When one of them cannot be read.
-pub fn compare_counters(node: &Node) -> anyhow::Result<Comparison> {
-    let _ = (node, BTreeMap::<String, u64>::new());
-    bail!("no counters to compare")
+pub fn counters(node: &Node) -> anyhow::Result<Finding> {
+    let mut last = None;
+    for _ in 0..ATTEMPTS {
+        let before = told(&node.control().status()?)?;
+        let held = held(node.pin())?;
+        let after = told(&node.control().status()?)?;
+        if before == after {
+            return Ok(compare(&before, &held));
+        }
+        last = Some(compare(&after, &held));
+    }
+    last.context("the counters were read")
+}
+
+fn compare(told: &Counts, held: &Counts) -> Finding {
+    let differing: Vec<_> = told
+        .keys()
+        .chain(held.keys())
+        .filter(|key| told.get(*key) != held.get(*key))
+        .map(|key| {
+            format!(
+                "{} of service {}: {:?} and {:?}",
+                key.1,
+                key.0,
+                told.get(key),
+                held.get(key)
+            )
+        })
+        .collect();
+    if !differing.is_empty() {
+        return Finding {
+            good: false,
+            text: differing.join(", "),
+        };
+    }
+    let numbers: Vec<_> = told
+        .iter()
+        .map(|((_, reason), (packets, _))| format!("{packets} {reason}"))
+        .collect();
+    Finding {
+        good: !told.is_empty(),
+        text: numbers.join(", "),
+    }
+}
+
+/// What `status` says, without zeros.
+fn told(status: &Value) -> anyhow::Result<Counts> {
+    let mut counts = Counts::new();
+    add(&mut counts, 0, &status["packets"]);
+    for service in status["services"]
+        .as_array()
+        .context("the status lists services")?
+    {
+        let id = service["id"].as_u64().context("a service has an id")?;
+        add(&mut counts, id, &service["packets"]);
+    }
+    Ok(counts)
+}
+
+/// What the map says, without zeros.
+fn held(pin: &Path) -> anyhow::Result<Counts> {
+    let mut counts = Counts::new();
+    for entry in dump(pin, COUNTERS)? {
+        let id = entry["key"].as_u64().context("a key is a number")?;
+        for cpu in entry["values"]
+            .as_array()
+            .context("there is a value per CPU")?
+        {
+            add(&mut counts, id, &cpu["value"]);
+        }
+    }
+    Ok(counts)
+}
+
+fn add(counts: &mut Counts, id: u64, by_reason: &Value) {
+    for (reason, count) in by_reason.as_object().into_iter().flatten() {
+        let packets = count["packets"].as_u64().unwrap_or_default();
+        let bytes = count["bytes"].as_u64().unwrap_or_default();
+        if (packets, bytes) != (0, 0) {
+            let sum = counts.entry((id, reason.clone())).or_default();
+            sum.0 += packets;
+            sum.1 += bytes;
+        }
+    }
+}
+
+fn service_id(status: &Value) -> anyhow::Result<u64> {
+    let services = status["services"]
+        .as_array()
+        .context("the status lists services")?;
+    let found = services.iter().find(|service| service["name"] == SERVICE);
+    found
+        .and_then(|service| service["id"].as_u64())
+        .context("the status has the service's id")
 }

@@ -22,7 +22,7 @@ pub const SERVICE: &str = "dns";
 pub const HOLD_DOWN: Duration = Duration::from_secs(3);
 /// How long a drained route stays announced with its worst metric, for the routers to look elsewhere: OSPF
 /// may hold back a change for five seconds (MinLSInterval).
-pub const DRAIN_WAIT: Duration = Duration::from_secs(7);
+pub const DRAIN_DELAY: Duration = Duration::from_secs(7);
 
 const START: Duration = Duration::from_secs(10);
 
@@ -281,6 +281,7 @@ name = "{SERVICE}"
 addresses = ["{SERVICE_V4}", "{SERVICE_V6}"]
 ports = ["udp/53", "tcp/53", "tcp/80"]
 hold_down = "{hold_down}s"
+drain_delay = "{drain_delay}s"
 announce = ["bgp"]
 
 [[services.checks]]
@@ -309,5 +310,6 @@ port = 80
         router_v6 = city.router_v6(),
         router_as = city.router_as(),
         hold_down = HOLD_DOWN.as_secs(),
+        drain_delay = DRAIN_DELAY.as_secs(),
     )
 }

@@ -99,20 +99,13 @@ fn the_kernel_agrees(lab: &Lab, timeline: &mut Timeline<'_>) -> anyhow::Result<(
     let node = lab.node(City::A);
     let link = inspect::xdp(lab.topology().node(City::A))?;
     timeline.check(link.native, &format!("ip link: {}", link.text));
-    for map in inspect::maps(node.pin())? {
-        timeline.check(
-            map.error.is_none(),
-            &format!(
-                "bpftool map dump {}: {}",
-                map.name,
-                map.error.unwrap_or(map.summary)
-            ),
-        );
+    for map in inspect::maps(node)? {
+        timeline.check(map.good, &format!("bpftool map dump: {}", map.text));
     }
-    let comparison = inspect::compare_counters(node)?;
+    let counters = inspect::counters(node)?;
     timeline.check(
-        comparison.equal,
-        &format!("status and bpftool count alike: {}", comparison.text),
+        counters.good,
+        &format!("status and bpftool count alike: {}", counters.text),
     );
     Ok(())
 }
@@ -342,7 +335,7 @@ fn tell(report: &Report) -> String {
     };
     format!(
         "{}: {} answered by city-a, {} by city-b, {lost}",
-        plural(report.sent(), "query"),
+        plural(report.sent(), "query", "queries"),
         report.answered_by(City::A),
         report.answered_by(City::B),
     )

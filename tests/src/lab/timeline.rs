@@ -75,7 +75,7 @@ impl<'out> Timeline<'out> {
     pub fn finish(mut self) -> anyhow::Result<()> {
         self.print()?;
         if !self.failed.is_empty() {
-            let count = plural(self.failed.len(), "step");
+            let count = plural(self.failed.len(), "step", "steps");
             anyhow::bail!("{count} did not hold: {}", self.failed.join("; "));
         }
         let took = Monotonic::now().since(self.started).as_secs();
@@ -101,12 +101,8 @@ impl Drop for Timeline<'_> {
 
 /// `1 step`, `2 steps`.
 #[must_use]
-pub fn plural(count: usize, noun: &str) -> String {
-    match (count, noun.strip_suffix('y')) {
-        (1, _) => format!("1 {noun}"),
-        (_, Some(stem)) => format!("{count} {stem}ies"),
-        (_, None) => format!("{count} {noun}s"),
-    }
+pub fn plural(count: usize, one: &str, many: &str) -> String {
+    format!("{count} {}", if count == 1 { one } else { many })
 }
 
 /// A span in milliseconds, as the timeline prints it.

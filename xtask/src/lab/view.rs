@@ -17,7 +17,7 @@ use super::keys::{Action, Hand};
 /// The rows that the client's six lines need, with their frame.
 const CLIENT_ROWS: u16 = 8;
 const ROUTER_ROWS: u16 = 5;
-const NODE_ROWS: u16 = 9;
+const NODE_ROWS: u16 = 11;
 
 /// Draws one frame.
 pub(super) fn draw(frame: &mut Frame<'_>, lab: &Lab, board: &Board, hand: &Hand) {
@@ -125,19 +125,47 @@ fn fact<'a>(name: &str, value: Span<'a>) -> Line<'a> {
 
 /// What the node says of itself.
 fn told(status: &Value) -> Vec<Line<'static>> {
-    let services = status["services"].as_array().into_iter().flatten();
-    services
-        .map(|service| {
-            let name = service["name"].as_str().unwrap_or("?");
-            let state = service["state"].as_str().unwrap_or("?").to_owned();
-            let state = if state == "up" {
-                state.green()
-            } else {
-                state.red()
-            };
-            fact(name, state.bold())
-        })
-        .collect()
+    let mut lines = Vec::new();
+    for service in each(&status["services"]) {
+        let state = text(service, "state");
+        let styled = match state.as_str() {
+            "up" => state.green(),
+            "down" | "disabled" => state.red(),
+            _ => state.yellow(),
+        };
+        let mut line = fact(&text(service, "name"), styled.bold());
+        line.push_span(Span::raw(format!("  {}", text(service, "reason"))));
+        lines.push(line);
+        for check in each(&service["checks"]) {
+            let took = check["took_us"].as_u64().unwrap_or_default();
+            let said = format!(
+                "{}  {took} µs  {}",
+                text(check, "verdict"),
+                text(check, "output")
+            );
+            lines.push(fact(&text(check, "name"), Span::raw(said)));
+        }
+        let packets = service["packets"].as_object().into_iter().flatten();
+        let counts: Vec<_> = packets
+            .filter_map(|(reason, count)| Some((reason, count["packets"].as_u64()?)))
+            .filter(|(_, packets)| *packets > 0)
+            .map(|(reason, packets)| format!("{packets} {reason}"))
+            .collect();
+        lines.push(fact("packets", Span::raw(counts.join("  "))));
+    }
+    let peers: Vec<_> = each(&status["peers"])
+        .map(|peer| format!("{} {}", text(peer, "name"), text(peer, "state")))
+        .collect();
+    lines.push(fact("peers", Span::raw(peers.join("  "))));
+    lines
+}
+
+fn each(list: &Value) -> impl Iterator<Item = &Value> {
+    list.as_array().into_iter().flatten()
+}
+
+fn text(object: &Value, key: &str) -> String {
+    object[key].as_str().unwrap_or("?").to_owned()
 }
 
 fn draw_routers(frame: &mut Frame<'_>, area: Rect, lab: &Lab) {

@@ -49,5 +49,7 @@ fn check_dependencies() -> anyhow::Result<()> {
         say("building cargo-deny, which takes a few minutes");
         run(&mut cargo(&["install", "cargo-deny", "--locked"]))?;
     }
-    run(&mut cargo(&["deny", "check", "bans", "licenses", "sources"]))
+    run(&mut cargo(&[
+        "deny", "check", "bans", "licenses", "sources",
+    ]))
 }

@@ -2,10 +2,13 @@
 
 mod ci;
 mod command;
+mod lab;
 mod packages;
 mod setup;
 mod test;
 mod toolchain;
+
+use std::path::PathBuf;
 
 use clap::{Parser, Subcommand};
 
@@ -19,6 +22,12 @@ struct Cli {
 
 #[derive(Debug, Subcommand)]
 enum Command {
+    /// Run the lab: two cities that own one address
+    BuildAndRun {
+        /// Run the failover scenario once, also on a terminal
+        #[arg(long)]
+        once: bool,
+    },
     /// Install what is missing: eBPF toolchain, bpf-linker, the daemons and tools that tests use
     Setup,
     /// Run every test, the privileged ones included (root)
@@ -29,6 +38,11 @@ enum Command {
 
 fn main() -> anyhow::Result<()> {
     match Cli::parse().command {
+        Command::BuildAndRun { once } => lab::run(&lab::LabArgs {
+            once,
+            anycast: std::env::var_os("ANYCAST_BIN")
+                .map_or_else(|| PathBuf::from("target/debug/anycast"), PathBuf::from),
+        }),
         Command::Setup => setup::run(),
         Command::Test(args) => test::run_tests(&args),
         Command::Ci => ci::run_checks(),

@@ -39,8 +39,9 @@ pub(crate) fn ensure_tools(tools: &[(&str, &str)]) -> anyhow::Result<()> {
 /// Whether apt knows a version of the package that it could install.
 pub(crate) fn is_available(package: &str) -> bool {
     refresh_once();
-    output_of("apt-cache", &["policy", package])
-        .is_some_and(|policy| policy.contains("Candidate:") && !policy.contains("Candidate: (none)"))
+    output_of("apt-cache", &["policy", package]).is_some_and(|policy| {
+        policy.contains("Candidate:") && !policy.contains("Candidate: (none)")
+    })
 }
 
 /// Installs packages. Daemons among them are not started.

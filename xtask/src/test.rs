@@ -23,7 +23,11 @@ pub(crate) fn run_all(filter: Option<&str>) -> anyhow::Result<()> {
             "--exclude=anycast-tests",
         ]))?;
     }
-    run(&mut cargo(&["build", "--release", "--package=anycast-userspace"]))?;
+    run(&mut cargo(&[
+        "build",
+        "--release",
+        "--package=anycast-userspace",
+    ]))?;
     if !nix::unistd::geteuid().is_root() {
         bail!("the rest of the tests load XDP programs and make network namespaces: run as root");
     }

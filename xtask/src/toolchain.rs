@@ -73,7 +73,12 @@ fn ensure_linker() -> anyhow::Result<()> {
     let mut install = Command::new("cargo");
     install.args(["install", "bpf-linker", "--version", BPF_LINKER, "--locked"]);
     if packages::is_available("llvm-22-dev") {
-        packages::install(&["llvm-22-dev", "libpolly-22-dev", "zlib1g-dev", "libzstd-dev"])?;
+        packages::install(&[
+            "llvm-22-dev",
+            "libpolly-22-dev",
+            "zlib1g-dev",
+            "libzstd-dev",
+        ])?;
         install
             .args(["--no-default-features", "--features", "llvm-22"])
             .env("LLVM_PREFIX", "/usr/lib/llvm-22");

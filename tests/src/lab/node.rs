@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 use std::process::ExitStatus;
 use std::time::Duration;
 
-use anyhow::Context as _;
+use anyhow::{Context as _, anyhow};
 use nix::sys::signal::Signal;
 
 use super::control::{Control, Event, Events};
@@ -147,7 +147,9 @@ impl Node {
             process.still_runs()?;
             Ok(self.control.status().ok())
         });
-        answered.with_context(|| format!("its log ends:\n{}", self.log_tail("anycast", 20)))?;
+        answered.map_err(|error| {
+            anyhow!("{error:#}; its log ends:\n{}", self.log_tail("anycast", 20))
+        })?;
         self.controller = Some(process);
         let follower = Events::follow(
             self.city.name(),
@@ -258,9 +260,6 @@ pin = "{pin}"
 
 [control]
 socket = "{socket}"
-
-[metrics]
-listen = "127.0.0.1:9990"
 
 [bgp]
 local_as = {NODE_AS}

@@ -2,6 +2,10 @@
 pub mod checks;
 pub mod config;
 pub mod health;
+pub mod bgp;
+pub mod rib;
+pub mod sockopt;
+pub mod dataplane;
 
 /// The eBPF object, built from `anycast-ebpf` by the build script.
 pub static OBJECT: &[u8] = aya::include_bytes_aligned!(concat!(env!("OUT_DIR"), "/anycast-ebpf"));

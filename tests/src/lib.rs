@@ -1,3 +1,7 @@
+//! What the privileged tests and the lab share.
+
+pub mod peers;
+pub mod packet;
 //! What the privileged tests and the lab share: network namespaces, child processes, real daemons.
 //!
 //! Nothing here knows the controller's types: the lab drives the built binary as an operator would, so

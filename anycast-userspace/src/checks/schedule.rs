@@ -175,7 +175,7 @@ mod tests {
         assert!(firsts.iter().all(|first| *first < SECOND / 2));
         for tenth in 0..10u32 {
             let slice = SECOND / 20 * tenth..SECOND / 20 * (tenth + 1);
-            let count = firsts.iter().filter(|first| slice.contains(first)).count();
+            let count = firsts.iter().filter(|first| slice.contains(*first)).count();
             assert!(
                 (50..200).contains(&count),
                 "{count} of 1000 in tenth {tenth}"

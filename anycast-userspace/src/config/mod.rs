@@ -3,9 +3,13 @@
 //! It only describes: it opens no socket, reads no clock, and knows no running state.
 
 pub mod check;
+pub mod bgp;
+pub mod dataplane;
 mod duration;
 mod require;
 
 pub use check::Check;
+pub use crate::rib::{Attributes, NextHop};
+pub use bgp::Bgp;
 pub use duration::Span;
 pub use require::{Damping, Require};

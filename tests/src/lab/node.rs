@@ -18,8 +18,8 @@ use crate::wait;
 
 /// The service's name in the config.
 pub const SERVICE: &str = "dns";
-/// How long a service must be well again before its route returns.
-pub const HOLD_DOWN: Duration = Duration::from_secs(3);
+/// After a service has gone down, the least time before its route returns.
+pub const HOLD_DOWN: Duration = Duration::from_secs(5);
 /// How long a drained route stays announced with its worst metric, for the routers to look elsewhere: OSPF
 /// may hold back a change for five seconds (MinLSInterval).
 pub const DRAIN_DELAY: Duration = Duration::from_secs(7);

@@ -15,9 +15,11 @@ use anycast_tests::lab::control::{Control, Events};
 use anycast_tests::netns::{Namespace, veth};
 use anycast_tests::process::{self, Process};
 use anycast_tests::wait;
+use nix::sys::signal::Signal;
 
 const ADDRESSES: usize = 10_000;
 const FIRST: Ipv4Addr = Ipv4Addr::new(10, 200, 0, 0);
+const PIN: &str = "/sys/fs/bpf/anycast-scale";
 const SOON: Duration = Duration::from_secs(30);
 const ANNOUNCED_WITHIN: Duration = Duration::from_secs(1);
 const MEMORY_KIB: u64 = 40 * 1024;
@@ -37,6 +39,7 @@ struct Bench {
 
 impl Bench {
     fn start() -> anyhow::Result<Self> {
+        Namespace::remove_leftovers("anycast-scale-")?;
         let directory = tempfile::tempdir()?;
         let path = directory.path();
         let node = Namespace::create("anycast-scale-node")?;
@@ -98,6 +101,16 @@ impl Bench {
     }
 }
 
+impl Drop for Bench {
+    fn drop(&mut self) {
+        // What cannot be stopped is killed after this, with its namespace.
+        let _ = self.daemon.signal_leader(Signal::SIGTERM);
+        let _ = self.daemon.wait(SOON);
+        // Gone already, if the daemon has ended well.
+        let _ = fs::remove_dir_all(PIN);
+    }
+}
+
 fn binary() -> PathBuf {
     std::env::var_os("ANYCAST_BIN").map(PathBuf::from).expect(
         "ANYCAST_BIN names no binary to test: run `cargo xtask test`, or \
@@ -148,7 +161,7 @@ name = "scale"
 
 [dataplane]
 interfaces = ["eth0"]
-pin = "/sys/fs/bpf/anycast-scale"
+pin = "{PIN}"
 
 [control]
 socket = "{}"

@@ -5,3 +5,4 @@
 #![no_std]
 
 pub mod abi;
+pub mod listener;

@@ -14,6 +14,7 @@ pub mod dataplane;
 pub mod decision;
 pub mod events;
 pub mod health;
+pub mod listener;
 mod logging;
 pub mod planes;
 pub mod privileges;

@@ -1,4 +1,5 @@
 //! The embedded BGP speaker against real routing daemons, in network namespaces. Needs root.
 
 mod bird;
+mod interop;
 mod node;

@@ -3,6 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use anycast_tests::peers::wait_until;
 use anycast_userspace::bgp::{Event, EventKind, PeerStatus, Speaker, State, Summary};
 use anycast_userspace::config::Bgp;
 use anycast_userspace::rib::{Attributes, DesiredRoutes, Route};
@@ -163,6 +164,16 @@ impl Node {
         tokio::time::timeout(LIMIT, wait)
             .await
             .expect("the event comes")
+    }
+
+    /// Ends without a word, as a killed daemon does, and waits until its port is free.
+    pub(crate) fn crash(self) {
+        drop(self);
+        let address = "0.0.0.0:179";
+        wait_until("port 179 is free", LIMIT, || {
+            std::net::TcpListener::bind(address).ok()
+        })
+        .unwrap();
     }
 
     /// Stops as the daemon does.

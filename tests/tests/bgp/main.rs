@@ -1,5 +1,8 @@
 //! The embedded BGP speaker against real routing daemons, in network namespaces. Needs root.
 
 mod bird;
+mod frr;
+mod hostile;
 mod interop;
 mod node;
+mod scripted;

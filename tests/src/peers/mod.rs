@@ -4,6 +4,7 @@
 //! removes them when the thread and the daemons end, however they end.
 
 mod bird;
+mod dissect;
 mod exabgp;
 mod frr;
 mod gobgp;
@@ -15,6 +16,7 @@ use std::collections::BTreeMap;
 use anyhow::Result;
 
 pub use bird::Bird;
+pub use dissect::dissect;
 pub use exabgp::ExaBgp;
 pub use frr::Frr;
 pub use gobgp::GoBgp;

@@ -1,6 +1,7 @@
 //! The embedded BGP speaker against real routing daemons, in network namespaces. Needs root.
 
 mod bird;
+mod decoders;
 mod frr;
 mod hostile;
 mod interop;

@@ -11,10 +11,11 @@ use tokio::time::timeout;
 
 use super::event::Event;
 use super::listener::{self, ACCEPTED_DEPTH, Door};
-use super::peer::{Command, Peer};
+use super::peer::{Channels, Command, Peer};
 use super::settings::PeerSettings;
 use super::socket;
 use super::status::{Listening, PeerStatus, Status, Summary};
+use crate::bfd;
 use crate::config;
 use crate::config::bgp::Password;
 use crate::rib::DesiredRoutes;
@@ -37,6 +38,9 @@ pub enum Error {
         /// What the system says.
         source: io::Error,
     },
+    /// BFD cannot be started.
+    #[error("BFD cannot be started: {0} (another BFD daemon may own its port)")]
+    Bfd(#[source] io::Error),
     /// A peer only waits to be connected to, and there is nowhere to connect to.
     #[error("peer {peer} is passive, but {reason}")]
     NothingToConnectTo {
@@ -55,6 +59,7 @@ pub struct Speaker {
     listening: Vec<Listening>,
     peers: Vec<Running>,
     listeners: Vec<JoinHandle<()>>,
+    bfd: Option<bfd::Engine>,
     /// Held so that a peer task sees its door closed only when the speaker is gone.
     _doors: Arc<[Door]>,
 }
@@ -75,13 +80,15 @@ impl Speaker {
     /// state itself is in `status` and `summaries`.
     ///
     /// # Errors
-    /// A password file that cannot be read; a passive peer without an address to listen on.
+    /// A password file that cannot be read; a passive peer without an address to listen on; BFD without
+    /// its ports.
     pub fn spawn(
         config: &config::Bgp,
         desired: &watch::Receiver<Arc<DesiredRoutes>>,
         events: &mpsc::Sender<Event>,
     ) -> Result<Self, Error> {
         let settings = resolve(config)?;
+        let bfd = start_bfd(&settings)?;
         let (listening, sockets) = open_listeners(config, &settings);
         refuse_unreachable(config, &listening)?;
 
@@ -96,8 +103,15 @@ impl Speaker {
                 accepted: accepted_tx,
             });
             let name = Arc::clone(&settings.name);
-            let (peer, summary) =
-                Peer::new(settings, desired.clone(), events.clone(), accepted, inbox);
+            let bfd = bfd.as_ref().and_then(|engine| engine.handle(&name));
+            let channels = Channels {
+                desired: desired.clone(),
+                events: events.clone(),
+                accepted,
+                commands: inbox,
+                bfd: bfd.map(|handle| handle.status),
+            };
+            let (peer, summary) = Peer::new(settings, channels);
             peers.push(Running {
                 name,
                 commands,
@@ -116,6 +130,7 @@ impl Speaker {
             listening,
             peers,
             listeners,
+            bfd,
             _doors: doors,
         })
     }
@@ -196,6 +211,10 @@ impl Speaker {
             }
         }
         self.peers.clear();
+        // After the routes are gone: until then, BFD guards the path to them.
+        if let Some(bfd) = self.bfd.take() {
+            bfd.stop().await;
+        }
     }
 }
 
@@ -232,6 +251,15 @@ fn resolve(config: &config::Bgp) -> Result<Vec<PeerSettings>, Error> {
             })
         })
         .collect()
+}
+
+/// The BFD sessions of the peers that want one.
+fn start_bfd(settings: &[PeerSettings]) -> Result<Option<bfd::Engine>, Error> {
+    let sessions: Vec<bfd::Settings> = settings.iter().filter_map(PeerSettings::bfd).collect();
+    if sessions.is_empty() {
+        return Ok(None);
+    }
+    bfd::Engine::start(sessions).map(Some).map_err(Error::Bfd)
 }
 
 /// The password itself, or the first line of its file.

@@ -8,6 +8,7 @@ use tokio::net::TcpStream;
 use tokio::time::timeout;
 
 use super::{Link, Peer};
+use crate::bfd;
 use crate::bgp::backoff::Random;
 use crate::bgp::collision::Origin;
 use crate::bgp::connection::{Connection, Ending};
@@ -115,6 +116,30 @@ impl Peer {
             let next = now + self.backoff.next();
             self.retry_at = (!self.settings.config.passive).then_some(next);
             self.held_until = at_fault.then_some(next);
+        }
+    }
+
+    /// BFD has changed its mind about the peer. A failure ends the session (RFC 5882 §4.3); what a side
+    /// does on purpose, as before maintenance, does not (RFC 5882 §4.2).
+    pub(super) fn follow_bfd(&mut self, status: bfd::Status) {
+        let failed = match (status.state, status.why) {
+            (
+                bfd::State::Down,
+                bfd::Diagnostic::DetectionTimeExpired | bfd::Diagnostic::NeighborSignaledDown,
+            ) => true,
+            (bfd::State::Down, bfd::Diagnostic::None | bfd::Diagnostic::AdministrativelyDown)
+            | (bfd::State::AdminDown | bfd::State::Init | bfd::State::Up, _) => false,
+        };
+        if !failed {
+            return;
+        }
+        for link in self.ours.iter_mut().chain(&mut self.theirs) {
+            let hard_reset = link
+                .connection
+                .negotiated()
+                .is_some_and(|negotiated| negotiated.peer_notification_gr);
+            link.connection
+                .cease(cease(Cease::BfdDown, None, hard_reset));
         }
     }
 

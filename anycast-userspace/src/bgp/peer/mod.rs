@@ -26,6 +26,7 @@ use super::event::Event;
 use super::record::Record;
 use super::settings::PeerSettings;
 use super::status::{PeerStatus, State, Summary};
+use crate::bfd;
 use crate::rib::DesiredRoutes;
 use session::Session;
 
@@ -41,6 +42,17 @@ pub(super) enum Command {
     },
 }
 
+/// What a peer task hears, and where it reports.
+#[derive(Debug)]
+pub(super) struct Channels {
+    pub(super) desired: watch::Receiver<Arc<DesiredRoutes>>,
+    pub(super) events: mpsc::Sender<Event>,
+    pub(super) accepted: mpsc::Receiver<TcpStream>,
+    pub(super) commands: mpsc::Receiver<Command>,
+    /// The state of the BFD session, if there is one.
+    pub(super) bfd: Option<watch::Receiver<bfd::Status>>,
+}
+
 /// A connection with its socket.
 #[derive(Debug)]
 struct Link {
@@ -54,6 +66,7 @@ type Dial = Pin<Box<dyn Future<Output = io::Result<TcpStream>> + Send>>;
 enum Wake {
     Desired(Result<(), watch::error::RecvError>),
     Command(Option<Command>),
+    Bfd(Option<bfd::Status>),
     Ready(Origin, io::Result<Ready>),
     Accepted(Option<TcpStream>),
     Dialed(io::Result<TcpStream>),
@@ -68,6 +81,7 @@ pub(super) struct Peer {
     desired_closed: bool,
     accepted: mpsc::Receiver<TcpStream>,
     commands: mpsc::Receiver<Command>,
+    bfd: Option<watch::Receiver<bfd::Status>>,
     record: Record,
     ours: Option<Link>,
     theirs: Option<Link>,
@@ -84,12 +98,16 @@ impl Peer {
     /// A peer that connects as soon as it runs.
     pub(super) fn new(
         settings: Arc<PeerSettings>,
-        desired: watch::Receiver<Arc<DesiredRoutes>>,
-        events: mpsc::Sender<Event>,
-        accepted: mpsc::Receiver<TcpStream>,
-        commands: mpsc::Receiver<Command>,
+        channels: Channels,
     ) -> (Self, watch::Receiver<Summary>) {
         let now = Instant::now();
+        let Channels {
+            desired,
+            events,
+            accepted,
+            commands,
+            bfd,
+        } = channels;
         let (record, summary) = Record::new(Arc::clone(&settings.name), events, now);
         let config = &settings.config;
         let backoff = Backoff::new(config.retry.0, config.retry_max.0, Random::from_process());
@@ -100,6 +118,7 @@ impl Peer {
             desired_closed: false,
             accepted,
             commands,
+            bfd,
             record,
             ours: None,
             theirs: None,
@@ -135,6 +154,8 @@ impl Peer {
                     return;
                 }
                 Wake::Command(None) => return,
+                Wake::Bfd(Some(status)) => self.follow_bfd(status),
+                Wake::Bfd(None) => self.bfd = None,
                 Wake::Ready(origin, ready) => self.transfer(origin, ready),
                 Wake::Accepted(Some(stream)) => self.accept(stream),
                 Wake::Accepted(None) => return,
@@ -159,6 +180,7 @@ impl Peer {
             biased;
             changed = self.desired.changed(), if watching => Wake::Desired(changed),
             command = self.commands.recv() => Wake::Command(command),
+            status = next_status(self.bfd.as_mut()) => Wake::Bfd(status),
             ready = readiness(self.ours.as_ref()) => Wake::Ready(Origin::Ours, ready),
             ready = readiness(self.theirs.as_ref()) => Wake::Ready(Origin::Theirs, ready),
             stream = self.accepted.recv() => Wake::Accepted(stream),
@@ -244,5 +266,16 @@ async fn attempt(dial: Option<&mut Dial>) -> io::Result<TcpStream> {
     match dial {
         None => std::future::pending().await,
         Some(dial) => dial.await,
+    }
+}
+
+/// Waits for BFD's next state, if there is a BFD session; `None`: it has ended.
+async fn next_status(bfd: Option<&mut watch::Receiver<bfd::Status>>) -> Option<bfd::Status> {
+    match bfd {
+        None => std::future::pending().await,
+        Some(status) => {
+            status.changed().await.ok()?;
+            Some(*status.borrow_and_update())
+        }
     }
 }

@@ -1,5 +1,4 @@
 //! The controller: checks the local services, decides, and keeps both planes in step.
-pub mod bfd;
 pub mod bgp;
 pub mod config;
 pub mod rib;

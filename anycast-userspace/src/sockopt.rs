@@ -155,19 +155,6 @@ pub fn set_min_ttl(socket: BorrowedFd<'_>, ipv4: bool, ttl: u8) -> io::Result<()
     set(socket, level, name, &c_int::from(ttl))
 }
 
-/// Makes the kernel tell the TTL or hop limit of each datagram, beside its octets.
-///
-/// # Errors
-/// The kernel's.
-pub fn report_ttl(socket: BorrowedFd<'_>, ipv4: bool) -> io::Result<()> {
-    let (level, name) = if ipv4 {
-        (libc::IPPROTO_IP, libc::IP_RECVTTL)
-    } else {
-        (libc::IPPROTO_IPV6, libc::IPV6_RECVHOPLIMIT)
-    };
-    set(socket, level, name, &c_int::from(true))
-}
-
 fn set<T>(socket: BorrowedFd<'_>, level: c_int, name: c_int, value: &T) -> io::Result<()> {
     // SAFETY: `value` is live for the call, and the length given is its size.
     let result = unsafe {

@@ -29,7 +29,8 @@ pub(super) struct Export {
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Progress {
     pub(super) generation: u64,
-    pub(super) changes: usize,
+    pub(super) announced: usize,
+    pub(super) withdrawn: usize,
 }
 
 /// Whether a route goes to the peer.
@@ -66,16 +67,13 @@ impl Export {
     ) -> Result<Updates, EncodeError> {
         let wanted = self.select(desired, settings);
         let delta = self.rib.replace(wanted);
-        let changes = delta.withdraw.len()
-            + delta
-                .announce
-                .iter()
-                .map(|(_, prefixes)| prefixes.len())
-                .sum::<usize>();
-        let before = self.unacknowledged.map_or(0, |progress| progress.changes);
+        let announced: usize = delta.announce.iter().map(|(_, list)| list.len()).sum();
+        // What an earlier generation has put into the outbox belongs to this one as well.
+        let before = self.unacknowledged.take();
         self.unacknowledged = Some(Progress {
             generation: desired.generation,
-            changes: before + changes,
+            announced: announced + before.map_or(0, |progress| progress.announced),
+            withdrawn: delta.withdraw.len() + before.map_or(0, |progress| progress.withdrawn),
         });
         self.encode(&delta)
     }

@@ -6,7 +6,6 @@ use std::sync::Arc;
 use rustbgpd_fsm::{PeerConfig, default_send_hold_time};
 use rustbgpd_wire::{Afi, BgpRole, Safi};
 
-use crate::bfd;
 use crate::config;
 use crate::config::bgp::{Family, Password, Role};
 
@@ -34,21 +33,6 @@ impl PeerSettings {
     /// Whether an accepted connection from this address is this peer's.
     pub(super) fn is_from(&self, address: IpAddr) -> bool {
         self.config.address == address.to_canonical()
-    }
-
-    /// The BFD session, if one is configured.
-    pub(super) fn bfd(&self) -> Option<bfd::Settings> {
-        let wanted = self.config.bfd.as_ref()?;
-        Some(bfd::Settings {
-            name: Arc::clone(&self.name),
-            remote: self.config.address,
-            source: self.config.source,
-            interface: self.config.interface.clone(),
-            device: self.config.device.clone(),
-            interval: wanted.interval.0,
-            multiplier: wanted.multiplier,
-            multihop: self.config.multihop,
-        })
     }
 
     /// The configuration of the state machine.

@@ -15,7 +15,6 @@ use super::peer::{Channels, Command, Peer};
 use super::settings::PeerSettings;
 use super::socket;
 use super::status::{Listening, PeerStatus, Status, Summary};
-use crate::bfd;
 use crate::config;
 use crate::config::bgp::Password;
 use crate::rib::DesiredRoutes;
@@ -38,9 +37,6 @@ pub enum Error {
         /// What the system says.
         source: io::Error,
     },
-    /// BFD cannot be started.
-    #[error("BFD cannot be started: {0} (another BFD daemon may own its port)")]
-    Bfd(#[source] io::Error),
     /// A peer only waits to be connected to, and there is nowhere to connect to.
     #[error("peer {peer} is passive, but {reason}")]
     NothingToConnectTo {
@@ -59,7 +55,6 @@ pub struct Speaker {
     listening: Vec<Listening>,
     peers: Vec<Running>,
     listeners: Vec<JoinHandle<()>>,
-    bfd: Option<bfd::Engine>,
     /// Held so that a peer task sees its door closed only when the speaker is gone.
     _doors: Arc<[Door]>,
 }
@@ -80,15 +75,13 @@ impl Speaker {
     /// state itself is in `status` and `summaries`.
     ///
     /// # Errors
-    /// A password file that cannot be read; a passive peer without an address to listen on; BFD without
-    /// its ports.
+    /// A password file that cannot be read; a passive peer without an address to listen on.
     pub fn spawn(
         config: &config::Bgp,
         desired: &watch::Receiver<Arc<DesiredRoutes>>,
         events: &mpsc::Sender<Event>,
     ) -> Result<Self, Error> {
         let settings = resolve(config)?;
-        let bfd = start_bfd(&settings)?;
         let (listening, sockets) = open_listeners(config, &settings);
         refuse_unreachable(config, &listening)?;
 
@@ -103,13 +96,11 @@ impl Speaker {
                 accepted: accepted_tx,
             });
             let name = Arc::clone(&settings.name);
-            let bfd = bfd.as_ref().and_then(|engine| engine.handle(&name));
             let channels = Channels {
                 desired: desired.clone(),
                 events: events.clone(),
                 accepted,
                 commands: inbox,
-                bfd: bfd.map(|handle| handle.status),
             };
             let (peer, summary) = Peer::new(settings, channels);
             peers.push(Running {
@@ -130,7 +121,6 @@ impl Speaker {
             listening,
             peers,
             listeners,
-            bfd,
             _doors: doors,
         })
     }
@@ -183,6 +173,17 @@ impl Speaker {
         }
     }
 
+    /// BFD has found that a peer cannot be reached: its session ends at once with Cease/10 (RFC 9384).
+    /// `reason` goes to the log. Nothing happens to a peer without a session, or when there is none of
+    /// this name. A peer whose BFD is taken down on purpose must not be reported (RFC 5882 §4.2).
+    pub async fn bfd_down(&self, peer: &str, reason: &str) {
+        if let Some(running) = self.peers.iter().find(|running| *running.name == *peer) {
+            let command = Command::BfdDown(reason.to_owned());
+            // A task that has ended has no session.
+            let _ = running.commands.send(command).await;
+        }
+    }
+
     /// Withdraws every route, ends every session with a Cease that says why (RFC 9003; a Hard Reset where
     /// the peer would otherwise keep the routes, RFC 8538), and returns when that has been sent.
     ///
@@ -211,10 +212,6 @@ impl Speaker {
             }
         }
         self.peers.clear();
-        // After the routes are gone: until then, BFD guards the path to them.
-        if let Some(bfd) = self.bfd.take() {
-            bfd.stop().await;
-        }
     }
 }
 
@@ -251,15 +248,6 @@ fn resolve(config: &config::Bgp) -> Result<Vec<PeerSettings>, Error> {
             })
         })
         .collect()
-}
-
-/// The BFD sessions of the peers that want one.
-fn start_bfd(settings: &[PeerSettings]) -> Result<Option<bfd::Engine>, Error> {
-    let sessions: Vec<bfd::Settings> = settings.iter().filter_map(PeerSettings::bfd).collect();
-    if sessions.is_empty() {
-        return Ok(None);
-    }
-    bfd::Engine::start(sessions).map(Some).map_err(Error::Bfd)
 }
 
 /// The password itself, or the first line of its file.

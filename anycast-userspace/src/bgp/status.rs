@@ -8,7 +8,6 @@ use ipnet::IpNet;
 use serde::Serialize;
 
 use super::notification::Notification;
-use crate::bfd;
 use crate::config::Span;
 use crate::config::bgp::Family;
 use crate::rib::Attributes;
@@ -91,9 +90,6 @@ pub struct PeerStatus {
     /// What both sides agreed on; absent unless established.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub negotiated: Option<Negotiated>,
-    /// The BFD session with the peer, if one is configured.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub bfd: Option<bfd::Status>,
     /// Messages since the daemon started.
     pub messages: MessageCounts,
     /// The generation of the desired routes that this peer has been sent as a whole.

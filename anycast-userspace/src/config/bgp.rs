@@ -111,10 +111,6 @@ pub struct Peer {
     #[garde(inner(range(min = 1)))]
     #[serde(default)]
     pub multihop: Option<u8>,
-    /// Notice within milliseconds that the peer is gone (RFC 5880); absent: only by the Hold Time.
-    #[garde(dive)]
-    #[serde(default)]
-    pub bfd: Option<Bfd>,
     /// Our role in the session (RFC 9234); towards a transit provider: `customer`.
     #[garde(skip)]
     #[serde(default)]
@@ -140,27 +136,6 @@ pub struct Peer {
     #[garde(range(min = 1))]
     #[serde(default = "max_prefixes")]
     pub max_prefixes: u32,
-}
-
-/// BFD with a peer: single-hop, or multihop where the peer has `multihop`.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema, garde::Validate)]
-#[serde(deny_unknown_fields, default)]
-pub struct Bfd {
-    /// Time between packets, in both directions: 10 ms to 10 s. The slower side sets the pace.
-    #[garde(custom(bfd_interval))]
-    pub interval: Span,
-    /// Packets that may be missing before the peer counts as gone.
-    #[garde(range(min = 1))]
-    pub multiplier: u8,
-}
-
-impl Default for Bfd {
-    fn default() -> Self {
-        Self {
-            interval: Span::from_millis(300),
-            multiplier: 3,
-        }
-    }
 }
 
 /// An address family, unicast.
@@ -308,14 +283,6 @@ fn longer_than(hold_time: &Span) -> impl FnOnce(&Span, &()) -> garde::Result + '
     }
 }
 
-fn bfd_interval(interval: &Span, _: &()) -> garde::Result {
-    let allowed = Span::from_millis(10)..=Span::from_secs(10);
-    if !allowed.contains(interval) {
-        return Err(garde::Error::new("must be from 10ms to 10s"));
-    }
-    Ok(())
-}
-
 fn positive(span: &Span, _: &()) -> garde::Result {
     if span.0.is_zero() {
         return Err(garde::Error::new("must be longer than 0"));
@@ -442,11 +409,6 @@ mod tests {
             ("65001", "65001\npassword = \"\"", "peers[0].password"),
             ("65001", "65001\nfamilies = []", "peers[0].families"),
             ("65001", "65001\nretry = \"0s\"", "peers[0].retry"),
-            (
-                "65001",
-                "65001\nbfd = { interval = \"1ms\" }",
-                "peers[0].bfd.interval",
-            ),
             (
                 "65001",
                 "65001\nsend_hold_time = \"90s\"",

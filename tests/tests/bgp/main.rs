@@ -1,6 +1,5 @@
 //! The embedded BGP speaker against real routing daemons, in network namespaces. Needs root.
 
-mod bfd;
 mod bird;
 mod decoders;
 mod frr;

@@ -8,7 +8,6 @@ use tokio::net::TcpStream;
 use tokio::time::timeout;
 
 use super::{Link, Peer};
-use crate::bfd;
 use crate::bgp::backoff::Random;
 use crate::bgp::collision::Origin;
 use crate::bgp::connection::{Connection, Ending};
@@ -119,20 +118,9 @@ impl Peer {
         }
     }
 
-    /// BFD has changed its mind about the peer. A failure ends the session (RFC 5882 §4.3); what a side
-    /// does on purpose, as before maintenance, does not (RFC 5882 §4.2).
-    pub(super) fn follow_bfd(&mut self, status: bfd::Status) {
-        let failed = match (status.state, status.why) {
-            (
-                bfd::State::Down,
-                bfd::Diagnostic::DetectionTimeExpired | bfd::Diagnostic::NeighborSignaledDown,
-            ) => true,
-            (bfd::State::Down, bfd::Diagnostic::None | bfd::Diagnostic::AdministrativelyDown)
-            | (bfd::State::AdminDown | bfd::State::Init | bfd::State::Up, _) => false,
-        };
-        if !failed {
-            return;
-        }
+    /// BFD says that the peer cannot be reached (RFC 5882 §4.3).
+    pub(super) fn bfd_down(&mut self, reason: &str) {
+        tracing::warn!(peer = %self.settings.name, reason, "BFD ends the BGP session");
         for link in self.ours.iter_mut().chain(&mut self.theirs) {
             let hard_reset = link
                 .connection

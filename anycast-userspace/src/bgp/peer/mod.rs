@@ -26,7 +26,6 @@ use super::event::Event;
 use super::record::Record;
 use super::settings::PeerSettings;
 use super::status::{PeerStatus, State, Summary};
-use crate::bfd;
 use crate::rib::DesiredRoutes;
 use session::Session;
 
@@ -35,6 +34,8 @@ use session::Session;
 pub(super) enum Command {
     /// Tell your state.
     Status(oneshot::Sender<PeerStatus>),
+    /// End the session: BFD says that the peer cannot be reached, and why.
+    BfdDown(String),
     /// Withdraw, say why, close, and end.
     Shutdown {
         communication: Option<String>,
@@ -49,8 +50,6 @@ pub(super) struct Channels {
     pub(super) events: mpsc::Sender<Event>,
     pub(super) accepted: mpsc::Receiver<TcpStream>,
     pub(super) commands: mpsc::Receiver<Command>,
-    /// The state of the BFD session, if there is one.
-    pub(super) bfd: Option<watch::Receiver<bfd::Status>>,
 }
 
 /// A connection with its socket.
@@ -66,7 +65,6 @@ type Dial = Pin<Box<dyn Future<Output = io::Result<TcpStream>> + Send>>;
 enum Wake {
     Desired(Result<(), watch::error::RecvError>),
     Command(Option<Command>),
-    Bfd(Option<bfd::Status>),
     Ready(Origin, io::Result<Ready>),
     Accepted(Option<TcpStream>),
     Dialed(io::Result<TcpStream>),
@@ -81,7 +79,6 @@ pub(super) struct Peer {
     desired_closed: bool,
     accepted: mpsc::Receiver<TcpStream>,
     commands: mpsc::Receiver<Command>,
-    bfd: Option<watch::Receiver<bfd::Status>>,
     record: Record,
     ours: Option<Link>,
     theirs: Option<Link>,
@@ -106,7 +103,6 @@ impl Peer {
             events,
             accepted,
             commands,
-            bfd,
         } = channels;
         let (record, summary) = Record::new(Arc::clone(&settings.name), events, now);
         let config = &settings.config;
@@ -118,7 +114,6 @@ impl Peer {
             desired_closed: false,
             accepted,
             commands,
-            bfd,
             record,
             ours: None,
             theirs: None,
@@ -154,8 +149,7 @@ impl Peer {
                     return;
                 }
                 Wake::Command(None) => return,
-                Wake::Bfd(Some(status)) => self.follow_bfd(status),
-                Wake::Bfd(None) => self.bfd = None,
+                Wake::Command(Some(Command::BfdDown(reason))) => self.bfd_down(&reason),
                 Wake::Ready(origin, ready) => self.transfer(origin, ready),
                 Wake::Accepted(Some(stream)) => self.accept(stream),
                 Wake::Accepted(None) => return,
@@ -180,7 +174,6 @@ impl Peer {
             biased;
             changed = self.desired.changed(), if watching => Wake::Desired(changed),
             command = self.commands.recv() => Wake::Command(command),
-            status = next_status(self.bfd.as_mut()) => Wake::Bfd(status),
             ready = readiness(self.ours.as_ref()) => Wake::Ready(Origin::Ours, ready),
             ready = readiness(self.theirs.as_ref()) => Wake::Ready(Origin::Theirs, ready),
             stream = self.accepted.recv() => Wake::Accepted(stream),
@@ -266,16 +259,5 @@ async fn attempt(dial: Option<&mut Dial>) -> io::Result<TcpStream> {
     match dial {
         None => std::future::pending().await,
         Some(dial) => dial.await,
-    }
-}
-
-/// Waits for BFD's next state, if there is a BFD session; `None`: it has ended.
-async fn next_status(bfd: Option<&mut watch::Receiver<bfd::Status>>) -> Option<bfd::Status> {
-    match bfd {
-        None => std::future::pending().await,
-        Some(status) => {
-            status.changed().await.ok()?;
-            Some(*status.borrow_and_update())
-        }
     }
 }

@@ -38,7 +38,6 @@ impl Peer {
             next_attempt_in: retry.map(|at| rounded(at.saturating_duration_since(now))),
             established_count: self.record.established_count,
             negotiated: self.negotiated(),
-            bfd: self.bfd.as_ref().map(|status| *status.borrow()),
             messages: self
                 .record
                 .messages(self.links().map(|link| link.connection.counts)),

@@ -243,10 +243,10 @@ impl Peer {
             && !session.stale
             && let Some(progress) = session.export.flushed(written)
         {
-            let (generation, changes) = (progress.generation, progress.changes);
             let applied = EventKind::Applied {
-                generation,
-                changes,
+                generation: progress.generation,
+                announced: progress.announced,
+                withdrawn: progress.withdrawn,
             };
             self.record.report(applied, written);
         }

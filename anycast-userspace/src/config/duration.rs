@@ -28,7 +28,9 @@ impl std::str::FromStr for Span {
 
     fn from_str(text: &str) -> Result<Self, String> {
         let signed: jiff::SignedDuration = text.parse().map_err(|_| {
-            format!("`{text}` is not a duration: write a number and a unit, such as \"200ms\" or \"5s\"")
+            format!(
+                "`{text}` is not a duration: write a number and a unit, such as \"200ms\" or \"5s\""
+            )
         })?;
         Duration::try_from(signed)
             .map(Self)

@@ -1,1 +1,18 @@
 //! What the privileged tests and the lab share.
+
+pub mod peers;
+pub mod packet;
+//! What the privileged tests and the lab share: network namespaces, child processes, real daemons.
+//!
+//! Nothing here knows the controller's types: the lab drives the built binary as an operator would, so
+//! that this library builds before the eBPF toolchain is there.
+
+pub mod clock;
+pub mod feed;
+pub mod interrupt;
+pub mod lab;
+pub mod netns;
+pub mod process;
+pub mod wait;
+
+mod sys;

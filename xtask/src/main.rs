@@ -1,5 +1,6 @@
 //! `cargo xtask <command>`: everything that a developer runs, one file per command.
 
+mod build_and_run;
 mod ci;
 mod command;
 mod lab;
@@ -7,8 +8,6 @@ mod packages;
 mod setup;
 mod test;
 mod toolchain;
-
-use std::path::PathBuf;
 
 use clap::{Parser, Subcommand};
 
@@ -22,12 +21,8 @@ struct Cli {
 
 #[derive(Debug, Subcommand)]
 enum Command {
-    /// Run the lab: two cities that own one address
-    BuildAndRun {
-        /// Run the failover scenario once, also on a terminal
-        #[arg(long)]
-        once: bool,
-    },
+    /// Build, and run the lab of two cities that own one address, or with `-- run -c FILE` the daemon
+    BuildAndRun(build_and_run::Args),
     /// Install what is missing: eBPF toolchain, bpf-linker, the daemons and tools that tests use
     Setup,
     /// Run every test, the privileged ones included (root)
@@ -38,11 +33,7 @@ enum Command {
 
 fn main() -> anyhow::Result<()> {
     match Cli::parse().command {
-        Command::BuildAndRun { once } => lab::run(&lab::LabArgs {
-            once,
-            anycast: std::env::var_os("ANYCAST_BIN")
-                .map_or_else(|| PathBuf::from("target/debug/anycast"), PathBuf::from),
-        }),
+        Command::BuildAndRun(args) => build_and_run::build_and_run(&args),
         Command::Setup => setup::run(),
         Command::Test(args) => test::run_tests(&args),
         Command::Ci => ci::run_checks(),

@@ -84,10 +84,6 @@ fn default_multiplier() -> u8 {
     DEFAULT_MULTIPLIER
 }
 
-#[expect(
-    clippy::trivially_copy_pass_by_ref,
-    reason = "garde passes the field by reference"
-)]
 fn sensible_interval<C>(interval: &Span, _: &C) -> garde::Result {
     if (SHORTEST_INTERVAL..=LONGEST_INTERVAL).contains(&interval.0) {
         return Ok(());
@@ -119,7 +115,7 @@ mod tests {
     fn an_empty_section_means_50_ms_times_3_on_the_same_link() {
         let bfd: Bfd = toml::from_str("").unwrap();
         assert_eq!(bfd, Bfd::default());
-        assert_eq!(bfd.validate(), Ok(()));
+        assert!(bfd.validate().is_ok());
         assert_eq!(
             (bfd.transmit(), bfd.receive()),
             (bfd.interval.0, bfd.interval.0)

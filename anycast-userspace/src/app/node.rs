@@ -318,11 +318,12 @@ async fn carry(mut events: mpsc::Receiver<bgp::Event>, reports: mpsc::Sender<Pee
             } => PeerNews::Down { reason },
             bgp::EventKind::Applied {
                 generation,
-                changes,
+                announced,
+                withdrawn,
             } => PeerNews::Applied {
                 generation,
-                announced: changes as u64,
-                withdrawn: 0,
+                announced: announced as u64,
+                withdrawn: withdrawn as u64,
                 at: event.at,
             },
             bgp::EventKind::State { .. }

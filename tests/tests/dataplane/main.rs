@@ -1,5 +1,8 @@
 //! The data plane, on the host and in the kernel. Needs root.
 
+mod answers;
+mod case;
+mod limits;
 mod support;
 mod verdicts;
 mod whole;

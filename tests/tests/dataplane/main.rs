@@ -2,6 +2,7 @@
 
 mod answers;
 mod case;
+mod differential;
 mod limits;
 mod support;
 mod verdicts;

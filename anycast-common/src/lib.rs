@@ -15,6 +15,7 @@ pub mod classify;
 #[cfg(feature = "user")]
 pub mod host;
 pub mod iana;
+pub mod listener;
 mod packet;
 mod tables;
 mod verdict;

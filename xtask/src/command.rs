@@ -21,6 +21,18 @@ pub(crate) fn say(what: &str) {
 pub(crate) fn cargo(args: &[&str]) -> Command {
     let mut command = Command::new("cargo");
     command.args(args).current_dir(root());
+    // What the outer cargo tells this program about itself is not for the inner one: build scripts
+    // that look at it would run again each time.
+    for (name, _) in std::env::vars_os() {
+        let theirs = name.to_str().is_some_and(|name| {
+            ["CARGO_PKG_", "CARGO_MANIFEST_", "CARGO_CRATE_", "CARGO_BIN_"]
+                .iter()
+                .any(|prefix| name.starts_with(prefix))
+        });
+        if theirs || name == "LD_LIBRARY_PATH" {
+            command.env_remove(name);
+        }
+    }
     command
 }
 

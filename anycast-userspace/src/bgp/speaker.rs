@@ -55,6 +55,8 @@ pub struct Speaker {
     listening: Vec<Listening>,
     peers: Vec<Running>,
     listeners: Vec<JoinHandle<()>>,
+    /// Held so that a peer task sees its door closed only when the speaker is gone.
+    _doors: Arc<[Door]>,
 }
 
 #[derive(Debug)]
@@ -114,6 +116,7 @@ impl Speaker {
             listening,
             peers,
             listeners,
+            _doors: doors,
         })
     }
 
@@ -170,8 +173,10 @@ impl Speaker {
     ///
     /// `communication`: at most 128 octets reach the peer.
     pub async fn shutdown(mut self, communication: Option<&str>) {
-        for listener in &self.listeners {
+        for listener in std::mem::take(&mut self.listeners) {
             listener.abort();
+            // Aborted is how it ends; what matters is that the port is free afterwards.
+            let _ = listener.await;
         }
         let mut answers = Vec::new();
         for peer in &self.peers {

@@ -16,12 +16,15 @@
 //! - A run that reaches its timeout is dropped, with its sockets, and counts as failed.
 //! - When the receiver is gone the tasks end.
 
+mod address;
 mod combine;
 mod dns;
 mod exec;
 mod file;
 mod http;
+mod icmp;
 mod io_failure;
+mod ntp;
 mod probe;
 mod schedule;
 mod tcp;

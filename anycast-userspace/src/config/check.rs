@@ -6,6 +6,7 @@
 mod dns;
 mod http;
 mod local;
+mod network;
 mod values;
 
 use std::borrow::Cow;
@@ -17,9 +18,10 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use super::Span;
-pub use dns::{DnsCheck, DnsTransport};
+pub use dns::{DnsCheck, DnsTransport, SerialReference};
 pub use http::{HttpCheck, Tls};
 pub use local::{ExecCheck, FileCheck, FilePresence};
+pub use network::{AddressCheck, IcmpCheck, NtpCheck};
 pub use values::{Pattern, StatusRange};
 
 /// The shortest interval between two runs of a check.
@@ -125,11 +127,17 @@ pub enum Check {
     /// Sends one HTTP/1.1 request.
     Http(#[garde(dive)] HttpCheck),
     /// Asks one DNS question.
-    Dns(#[garde(dive)] DnsCheck),
+    Dns(#[garde(dive, custom(dns::serial_needs_soa))] DnsCheck),
     /// Runs a command.
     Exec(#[garde(dive)] ExecCheck),
     /// Looks whether a file is there.
     File(#[garde(dive)] FileCheck),
+    /// Looks whether the Service Addresses are on this host.
+    Address(#[garde(dive)] AddressCheck),
+    /// Pings.
+    Icmp(#[garde(dive)] IcmpCheck),
+    /// Asks for the time.
+    Ntp(#[garde(dive)] NtpCheck),
 }
 
 check_type! {
@@ -201,6 +209,9 @@ impl Check {
             Self::Dns(check) => check.common(),
             Self::Exec(check) => check.common(),
             Self::File(check) => check.common(),
+            Self::Address(check) => check.common(),
+            Self::Icmp(check) => check.common(),
+            Self::Ntp(check) => check.common(),
         }
     }
 
@@ -217,6 +228,9 @@ impl Check {
             Self::Dns(_) => "dns",
             Self::Exec(_) => "exec",
             Self::File(_) => "file",
+            Self::Address(_) => "address",
+            Self::Icmp(_) => "icmp",
+            Self::Ntp(_) => "ntp",
         })
     }
 }

@@ -1,8 +1,27 @@
 //! What kernel and controller share: the map ABI, header parsing, the verdict function, checksums.
 //!
 //! Everything here is `no_std`, allocates nothing, and runs unchanged in the kernel, in tests and in
-//! fuzzers. It must not know where a packet's bytes or a table's entries come from.
+//! fuzzers. It must not know where a packet's bytes or a table's entries come from: [`Packet`] and
+//! [`Tables`] say what it needs of them.
 #![no_std]
 
+#[cfg(feature = "user")]
+extern crate std;
+
 pub mod abi;
+pub mod answer;
+pub mod checksum;
+pub mod classify;
+#[cfg(feature = "user")]
+pub mod host;
+pub mod iana;
 pub mod listener;
+mod packet;
+mod tables;
+mod verdict;
+
+pub use answer::answer;
+pub use classify::classify;
+pub use packet::{Packet, SliceFrame};
+pub use tables::Tables;
+pub use verdict::{Action, Answer, Reason, Verdict};

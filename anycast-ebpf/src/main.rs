@@ -1,16 +1,62 @@
-//! The XDP entry.
-#![no_std]
-#![no_main]
+//! The XDP entry. What it decides is in `anycast_common::classify`; here are only the maps, the
+//! packet cursor, and the counting.
+//!
+//! On a host's target it compiles as an empty binary, so that cargo check, clippy and rust-analyzer
+//! see all of it.
+#![cfg_attr(target_arch = "bpf", no_std, no_main, feature(asm_experimental_arch))]
 
-use aya_ebpf::{bindings::xdp_action, macros::xdp, programs::XdpContext};
+mod frame;
+mod maps;
+mod record;
+mod tables;
 
-/// Entry point.
+use anycast_common::abi::Disposition;
+use anycast_common::{Packet as _, answer, classify};
+use aya_ebpf::bindings::xdp_action;
+use aya_ebpf::macros::xdp;
+use aya_ebpf::programs::XdpContext;
+
+use crate::frame::{Frame, Linear, MultiBuffer, Span};
+use crate::tables::KernelTables;
+
+/// For frames in one piece.
 #[xdp]
-pub fn anycast_xdp(_ctx: XdpContext) -> u32 {
-    xdp_action::XDP_PASS
+#[expect(
+    clippy::needless_pass_by_value,
+    reason = "`#[xdp]` calls it with a value"
+)]
+pub(crate) fn anycast_xdp(ctx: XdpContext) -> u32 {
+    run::<Linear>(&ctx)
 }
 
-#[cfg(not(test))]
+/// For frames that may continue in further buffers.
+#[xdp(frags)]
+#[expect(
+    clippy::needless_pass_by_value,
+    reason = "`#[xdp]` calls it with a value"
+)]
+pub(crate) fn anycast_xdp_frags(ctx: XdpContext) -> u32 {
+    run::<MultiBuffer>(&ctx)
+}
+
+#[inline(always)]
+fn run<S: Span>(ctx: &XdpContext) -> u32 {
+    let mut frame = Frame::<S>::new(ctx);
+    let length = frame.length();
+    let verdict = classify(&frame, &KernelTables);
+    let verdict = answer(&mut frame, verdict);
+    record::record(&verdict, length);
+    match verdict.disposition() {
+        Disposition::Pass => xdp_action::XDP_PASS,
+        Disposition::Drop => xdp_action::XDP_DROP,
+        Disposition::Answer => xdp_action::XDP_TX,
+    }
+}
+
+#[cfg(not(target_arch = "bpf"))]
+fn main() {}
+
+#[cfg(target_arch = "bpf")]
 #[panic_handler]
 fn panic(_info: &core::panic::PanicInfo<'_>) -> ! {
     loop {}

@@ -1,0 +1,57 @@
+//! The verdict function: the one decision about a packet, for the kernel, tests and fuzzers alike.
+//!
+//! It reads and decides; [`crate::answer()`] writes. Everything is inlined into one straight program,
+//! as the verifier of older kernels wants it.
+
+mod icmp;
+mod ipv4;
+mod ipv6;
+mod transport;
+
+use crate::abi::Reason;
+use crate::iana::ether_type;
+use crate::packet::{Packet, be16};
+use crate::tables::Tables;
+use crate::verdict::Verdict;
+
+const ETHERNET: usize = 14;
+const TAG: usize = 4;
+/// One customer tag, and one of the provider around it (IEEE 802.1ad).
+const MAX_TAGS: usize = 2;
+
+/// Decides what becomes of a frame.
+#[inline(always)]
+pub fn classify<P: Packet, T: Tables>(packet: &P, tables: &T) -> Verdict {
+    let Some(ethernet) = packet.front::<ETHERNET>() else {
+        return Verdict::not_ours(Reason::NotIp);
+    };
+    let mut kind = be16::<12, _>(ethernet);
+    let mut network = ETHERNET;
+    for _ in 0..MAX_TAGS {
+        if !is_tag(kind) {
+            break;
+        }
+        let Some(tag) = packet.load::<TAG>(network) else {
+            return Verdict::not_ours(Reason::NotIp);
+        };
+        kind = be16::<2, _>(tag);
+        network += TAG;
+    }
+    by_type(packet, tables, kind, network)
+}
+
+#[inline(always)]
+fn is_tag(kind: u16) -> bool {
+    kind == ether_type::VLAN || kind == ether_type::SERVICE_VLAN
+}
+
+#[inline(always)]
+fn by_type<P: Packet, T: Tables>(packet: &P, tables: &T, kind: u16, network: usize) -> Verdict {
+    if kind == ether_type::IPV4 {
+        ipv4::classify(packet, tables, network)
+    } else if kind == ether_type::IPV6 {
+        ipv6::classify(packet, tables, network)
+    } else {
+        Verdict::not_ours(Reason::NotIp)
+    }
+}

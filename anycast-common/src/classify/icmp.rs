@@ -1,0 +1,174 @@
+//! ICMP and ICMPv6 to a Service Address: echo requests, and errors about the service's flows.
+
+use super::transport::{self, Datagram, Fragment};
+use super::{ipv4, ipv6};
+use crate::abi::{Reason, Service, policy};
+use crate::iana::{icmp, icmpv6, protocol};
+use crate::packet::{Packet, be16, field};
+use crate::verdict::{Answer, Verdict};
+
+/// Type, code, checksum and the word that depends on the type.
+pub(super) const HEADER: usize = 8;
+/// What an error quotes of the transport header at the least (RFC 792).
+const QUOTED: usize = 8;
+
+#[inline(always)]
+pub(super) fn classify<P: Packet>(
+    packet: &P,
+    id: u32,
+    service: &Service,
+    datagram: &Datagram,
+) -> Verdict {
+    if datagram.fragment == Fragment::First {
+        return transport::fragment(id, service);
+    }
+    let Some(header) = packet.load::<HEADER>(datagram.transport) else {
+        return Verdict::drop(id, Reason::Malformed);
+    };
+    let [kind, code] = *field::<0, 2, _>(header);
+    if datagram.icmp == protocol::ICMP {
+        match kind {
+            icmp::ECHO_REQUEST if code == 0 => echo_v4(packet, id, datagram),
+            icmp::UNREACHABLE | icmp::TIME_EXCEEDED | icmp::PARAMETER_PROBLEM => {
+                error_v4(packet, id, service, datagram)
+            }
+            _ => Verdict::drop(id, Reason::IcmpOther),
+        }
+    } else {
+        match kind {
+            icmpv6::ECHO_REQUEST if code == 0 => echo_v6(packet, id, datagram),
+            icmpv6::UNREACHABLE
+            | icmpv6::PACKET_TOO_BIG
+            | icmpv6::TIME_EXCEEDED
+            | icmpv6::PARAMETER_PROBLEM => error_v6(packet, id, service, datagram),
+            _ => Verdict::drop(id, Reason::IcmpOther),
+        }
+    }
+}
+
+#[inline(always)]
+fn echo_v4<P: Packet>(packet: &P, id: u32, datagram: &Datagram) -> Verdict {
+    let Some(header) = packet.load::<{ ipv4::HEADER }>(datagram.network) else {
+        return Verdict::drop(id, Reason::Malformed);
+    };
+    let source: [u8; 4] = *field::<12, _, _>(header);
+    let destination: [u8; 4] = *field::<16, _, _>(header);
+    if !answerable_v4(source) || source == destination {
+        return Verdict::drop(id, Reason::BadSource);
+    }
+    Verdict::answer(
+        id,
+        Reason::Echo,
+        Answer::EchoV4 {
+            network: datagram.network,
+            transport: datagram.transport,
+        },
+    )
+}
+
+#[inline(always)]
+fn echo_v6<P: Packet>(packet: &P, id: u32, datagram: &Datagram) -> Verdict {
+    let Some(header) = packet.load::<{ ipv6::HEADER }>(datagram.network) else {
+        return Verdict::drop(id, Reason::Malformed);
+    };
+    let source: [u8; 16] = *field::<8, _, _>(header);
+    let destination: [u8; 16] = *field::<24, _, _>(header);
+    if !answerable_v6(source) || source == destination {
+        return Verdict::drop(id, Reason::BadSource);
+    }
+    Verdict::answer(
+        id,
+        Reason::Echo,
+        Answer::EchoV6 {
+            network: datagram.network,
+            transport: datagram.transport,
+        },
+    )
+}
+
+/// Neither "this network", loopback, multicast nor reserved (RFC 6890, RFC 1122 §3.2.1.3).
+#[inline(always)]
+fn answerable_v4(source: [u8; 4]) -> bool {
+    source[0] != 0 && source[0] != 127 && source[0] < 224
+}
+
+/// Neither unspecified, loopback nor multicast (RFC 4291 §2.4).
+#[inline(always)]
+fn answerable_v6(source: [u8; 16]) -> bool {
+    let source = u128::from_be_bytes(source);
+    source > 1 && source >> 120 != 0xff
+}
+
+/// RFC 792 and RFC 1191: an error quotes the IP header and at least 8 bytes of what we had sent.
+#[inline(always)]
+fn error_v4<P: Packet>(packet: &P, id: u32, service: &Service, datagram: &Datagram) -> Verdict {
+    let quoted_at = datagram.transport + HEADER;
+    let (Some(outer), Some(quoted)) = (
+        packet.load::<{ ipv4::HEADER }>(datagram.network),
+        packet.load::<{ ipv4::HEADER }>(quoted_at),
+    ) else {
+        return Verdict::drop(id, Reason::IcmpOther);
+    };
+    let [first] = *field::<0, 1, _>(quoted);
+    let header_length = usize::from(first & 0x0f) << 2;
+    let later = be16::<6, _>(quoted) & 0x1fff != 0;
+    let ours: &[u8; 4] = field::<16, _, _>(outer);
+    if first >> 4 != 4
+        || header_length < ipv4::HEADER
+        || later
+        || field::<12, 4, _>(quoted) != ours
+        || datagram.length < HEADER + header_length + QUOTED
+    {
+        return Verdict::drop(id, Reason::IcmpOther);
+    }
+    let [carried] = *field::<9, 1, _>(quoted);
+    quoted_flow(packet, id, service, carried, quoted_at + header_length)
+}
+
+/// RFC 4443 §3: as [`error_v4`]; a quoted packet with extension headers is not followed.
+#[inline(always)]
+fn error_v6<P: Packet>(packet: &P, id: u32, service: &Service, datagram: &Datagram) -> Verdict {
+    let quoted_at = datagram.transport + HEADER;
+    let (Some(outer), Some(quoted)) = (
+        packet.load::<{ ipv6::HEADER }>(datagram.network),
+        packet.load::<{ ipv6::HEADER }>(quoted_at),
+    ) else {
+        return Verdict::drop(id, Reason::IcmpOther);
+    };
+    let [first] = *field::<0, 1, _>(quoted);
+    let ours: &[u8; 16] = field::<24, _, _>(outer);
+    if first >> 4 != 6
+        || field::<8, 16, _>(quoted) != ours
+        || datagram.length < HEADER + ipv6::HEADER + QUOTED
+    {
+        return Verdict::drop(id, Reason::IcmpOther);
+    }
+    let [carried] = *field::<6, 1, _>(quoted);
+    quoted_flow(packet, id, service, carried, quoted_at + ipv6::HEADER)
+}
+
+/// Whether the quoted packet left from a port of the service: then the stack must hear of it.
+#[inline(always)]
+fn quoted_flow<P: Packet>(
+    packet: &P,
+    id: u32,
+    service: &Service,
+    carried: u8,
+    transport: usize,
+) -> Verdict {
+    let Some(quoted) = packet.load::<QUOTED>(transport) else {
+        return Verdict::drop(id, Reason::IcmpOther);
+    };
+    let has_ports =
+        carried == protocol::TCP || carried == protocol::UDP || carried == protocol::SCTP;
+    let ours = if has_ports {
+        service.serves(carried, be16::<0, _>(quoted)) || service.unlisted == policy::PASS
+    } else {
+        service.lists_protocol(carried)
+    };
+    if ours {
+        Verdict::pass(id, Reason::IcmpError)
+    } else {
+        Verdict::drop(id, Reason::IcmpOther)
+    }
+}

@@ -1,0 +1,153 @@
+//! What follows the IP header, for both versions: state, fragments, ports.
+
+use super::icmp;
+use crate::abi::{LINGERING, Reason, Service, policy};
+use crate::iana::protocol;
+use crate::packet::{Packet, be16, field};
+use crate::tables::Tables;
+use crate::verdict::Verdict;
+
+/// TCP header without options (RFC 9293 §3.1).
+pub(super) const TCP: usize = 20;
+/// UDP header (RFC 768).
+pub(super) const UDP: usize = 8;
+/// SCTP common header (RFC 9260 §3.1).
+const SCTP: usize = 12;
+
+/// Which part of a datagram a packet holds.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Fragment {
+    /// All of it.
+    None,
+    /// Its start, with the transport header.
+    First,
+    /// Some later part.
+    Later,
+}
+
+/// A packet to a Service Address, as its IP header describes it.
+pub(super) struct Datagram {
+    /// Offset of the IP header.
+    pub(super) network: usize,
+    /// Offset of what follows the IP header and its extensions.
+    pub(super) transport: usize,
+    /// Bytes from there to the packet's end.
+    pub(super) length: usize,
+    /// Protocol of what follows.
+    pub(super) protocol: u8,
+    /// The number that ICMP has in this IP version.
+    pub(super) icmp: u8,
+    /// Which part this is.
+    pub(super) fragment: Fragment,
+}
+
+#[inline(always)]
+pub(super) fn classify<P: Packet, T: Tables>(
+    packet: &P,
+    _tables: &T,
+    id: u32,
+    service: &Service,
+    datagram: &Datagram,
+) -> Verdict {
+    let port = match destination_port(packet, datagram) {
+        Ok(port) => port,
+        Err(reason) => return Verdict::drop(id, reason),
+    };
+    if !service.serving() {
+        return when_down(id, service, datagram.protocol, port);
+    }
+    if datagram.fragment == Fragment::Later {
+        return fragment(id, service);
+    }
+    if let Some(port) = port {
+        if service.serves(datagram.protocol, port) {
+            return Verdict::pass(id, Reason::Served);
+        }
+        return unlisted(id, service);
+    }
+    if datagram.protocol == datagram.icmp {
+        return icmp::classify(packet, id, service, datagram);
+    }
+    if service.lists_protocol(datagram.protocol) {
+        Verdict::pass(id, Reason::ProtocolListed)
+    } else {
+        Verdict::drop(id, Reason::ProtocolUnlisted)
+    }
+}
+
+/// The destination port of a protocol that has ports, after the checks of its header.
+#[inline(always)]
+fn destination_port<P: Packet>(packet: &P, datagram: &Datagram) -> Result<Option<u16>, Reason> {
+    if datagram.fragment == Fragment::Later {
+        return Ok(None);
+    }
+    match datagram.protocol {
+        protocol::TCP => {
+            let header = header::<P, TCP>(packet, datagram)?;
+            let [offset] = *field::<12, 1, _>(header);
+            let length = usize::from(offset >> 4) << 2;
+            if length < TCP || length > datagram.length {
+                return Err(Reason::Malformed);
+            }
+            Ok(Some(be16::<2, _>(header)))
+        }
+        protocol::UDP => {
+            let header = header::<P, UDP>(packet, datagram)?;
+            let length = usize::from(be16::<4, _>(header));
+            // A first fragment carries the length of the whole datagram.
+            let beyond = length > datagram.length && datagram.fragment == Fragment::None;
+            if length < UDP || beyond {
+                return Err(Reason::Malformed);
+            }
+            Ok(Some(be16::<2, _>(header)))
+        }
+        protocol::SCTP => Ok(Some(be16::<2, _>(header::<P, SCTP>(packet, datagram)?))),
+        _ if datagram.protocol == datagram.icmp => {
+            header::<P, { icmp::HEADER }>(packet, datagram)?;
+            Ok(None)
+        }
+        _ => Ok(None),
+    }
+}
+
+#[inline(always)]
+fn header<'a, P: Packet, const N: usize>(
+    packet: &'a P,
+    datagram: &Datagram,
+) -> Result<&'a [u8; N], Reason> {
+    if datagram.length < N {
+        return Err(Reason::Malformed);
+    }
+    packet.load(datagram.transport).ok_or(Reason::Malformed)
+}
+
+#[inline(always)]
+fn when_down(id: u32, service: &Service, carried: u8, port: Option<u16>) -> Verdict {
+    if service.state == LINGERING
+        && let Some(port) = port
+        && service.serves(carried, port)
+    {
+        return Verdict::pass(id, Reason::Lingering);
+    }
+    match service.on_down {
+        policy::PASS => Verdict::pass(id, Reason::DownPassed),
+        _ => Verdict::drop(id, Reason::Down),
+    }
+}
+
+#[inline(always)]
+fn unlisted(id: u32, service: &Service) -> Verdict {
+    match service.unlisted {
+        policy::PASS => Verdict::pass(id, Reason::UnlistedPassed),
+        _ => Verdict::drop(id, Reason::Unlisted),
+    }
+}
+
+/// A fragment that cannot be judged by itself.
+#[inline(always)]
+pub(super) fn fragment(id: u32, service: &Service) -> Verdict {
+    match service.fragments {
+        policy::PASS => Verdict::pass(id, Reason::Fragment),
+        _ => Verdict::drop(id, Reason::FragmentDropped),
+    }
+}

@@ -1,0 +1,279 @@
+//! `[dataplane]`, and what a service's configuration says about packets.
+
+use std::borrow::Cow;
+use std::fmt;
+use std::path::PathBuf;
+use std::str::FromStr;
+
+use garde::Validate;
+use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
+use serde::{Deserialize, Deserializer, Serialize, Serializer, de};
+
+/// Where the XDP program runs, and how large its tables are.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema, Validate)]
+#[serde(deny_unknown_fields)]
+pub struct DataPlane {
+    /// Interfaces whose received packets are judged, such as `["eth0"]`.
+    #[garde(
+        length(min = 1),
+        inner(length(min = 1, max = 15)),
+        custom(no_repetition)
+    )]
+    pub interfaces: Vec<String>,
+    /// Native runs in the driver, generic in the stack; `"auto"` takes generic where the driver has no
+    /// native mode, and says so. Default: `"auto"`.
+    #[garde(skip)]
+    #[serde(default)]
+    pub mode: Mode,
+    /// Directory of the pinned maps, on a bpf file system. Default: `"/sys/fs/bpf/anycast"`.
+    #[garde(custom(absolute))]
+    #[serde(default = "default_pin")]
+    pub pin: PathBuf,
+    /// Room for Service Addresses, for each of IPv4 and IPv6. Default: 65536.
+    #[garde(range(min = 1, max = 16_777_216))]
+    #[serde(default = "default_max_addresses")]
+    pub max_addresses: u32,
+    /// Room for services. Default: 256.
+    #[garde(range(min = 1, max = 65_535))]
+    #[serde(default = "default_max_services")]
+    pub max_services: u32,
+    /// Accept frames that span several buffers, as jumbo frames do in many drivers. Default: false.
+    #[garde(skip)]
+    #[serde(default)]
+    pub multi_buffer: bool,
+}
+
+impl DataPlane {
+    /// The defaults, on `interfaces`.
+    pub fn on(interfaces: impl IntoIterator<Item = impl Into<String>>) -> Self {
+        Self {
+            interfaces: interfaces.into_iter().map(Into::into).collect(),
+            mode: Mode::default(),
+            pin: default_pin(),
+            max_addresses: default_max_addresses(),
+            max_services: default_max_services(),
+            multi_buffer: false,
+        }
+    }
+}
+
+fn default_pin() -> PathBuf {
+    PathBuf::from("/sys/fs/bpf/anycast")
+}
+
+const fn default_max_addresses() -> u32 {
+    65_536
+}
+
+const fn default_max_services() -> u32 {
+    256
+}
+
+fn no_repetition(interfaces: &[String], _: &()) -> garde::Result {
+    let mut seen = std::collections::BTreeSet::new();
+    match interfaces.iter().find(|name| !seen.insert(*name)) {
+        Some(name) => Err(garde::Error::new(format!("{name} is listed twice"))),
+        None => Ok(()),
+    }
+}
+
+fn absolute(path: &std::path::Path, _: &()) -> garde::Result {
+    if path.is_absolute() {
+        Ok(())
+    } else {
+        Err(garde::Error::new("must be an absolute path"))
+    }
+}
+
+/// Where XDP runs.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "lowercase")]
+pub enum Mode {
+    /// Native, or generic where the driver has no native mode.
+    #[default]
+    Auto,
+    /// In the driver, or not at all.
+    Native,
+    /// In the stack.
+    Generic,
+}
+
+/// What becomes of packets that a service does not want.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "lowercase")]
+pub enum Policy {
+    /// Drop, without a word.
+    #[default]
+    Drop,
+    /// Pass to the stack.
+    Pass,
+}
+
+/// What a packet gets while its service is not up.
+pub use Policy as OnDown;
+/// What a packet to a port that is not listed gets.
+pub use Policy as Unlisted;
+
+/// What becomes of fragments that do not carry the ports.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "lowercase")]
+pub enum Fragments {
+    /// Pass to the stack, which reassembles them.
+    #[default]
+    Pass,
+    /// Drop.
+    Drop,
+}
+
+/// A transport protocol with ports.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Transport {
+    /// TCP.
+    Tcp,
+    /// UDP.
+    Udp,
+    /// SCTP.
+    Sctp,
+}
+
+impl Transport {
+    /// The IP protocol number.
+    pub const fn number(self) -> u8 {
+        use anycast_common::iana::protocol;
+        match self {
+            Self::Tcp => protocol::TCP,
+            Self::Udp => protocol::UDP,
+            Self::Sctp => protocol::SCTP,
+        }
+    }
+
+    const fn name(self) -> &'static str {
+        match self {
+            Self::Tcp => "tcp",
+            Self::Udp => "udp",
+            Self::Sctp => "sctp",
+        }
+    }
+}
+
+/// A served port or range of ports: `"udp/53"`, `"tcp/8000-8080"`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Port {
+    /// The protocol.
+    pub transport: Transport,
+    /// The first port.
+    pub first: u16,
+    /// The last port; the first again if it is one port alone.
+    pub last: u16,
+}
+
+impl FromStr for Port {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        let shape = || {
+            format!(
+                "`{text}` is not a port: write \"udp/53\" or \"tcp/8000-8080\"; protocols are tcp, udp and sctp"
+            )
+        };
+        let (transport, ports) = text.split_once('/').ok_or_else(shape)?;
+        let transport = [Transport::Tcp, Transport::Udp, Transport::Sctp]
+            .into_iter()
+            .find(|known| known.name() == transport)
+            .ok_or_else(shape)?;
+        let (first, last) = ports.split_once('-').unwrap_or((ports, ports));
+        let number = |digits: &str| {
+            if !digits.bytes().all(|byte| byte.is_ascii_digit()) || digits.is_empty() {
+                return Err(shape());
+            }
+            digits
+                .parse::<u16>()
+                .ok()
+                .filter(|port| *port != 0)
+                .ok_or_else(|| format!("`{text}`: ports go from 1 to 65535"))
+        };
+        let (first, last) = (number(first)?, number(last)?);
+        if first > last {
+            return Err(format!("`{text}`: the range ends before it starts"));
+        }
+        Ok(Self {
+            transport,
+            first,
+            last,
+        })
+    }
+}
+
+impl fmt::Display for Port {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}/{}", self.transport.name(), self.first)?;
+        if self.last != self.first {
+            write!(f, "-{}", self.last)?;
+        }
+        Ok(())
+    }
+}
+
+impl<'de> Deserialize<'de> for Port {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        let text = Cow::<'de, str>::deserialize(deserializer)?;
+        text.parse().map_err(de::Error::custom)
+    }
+}
+
+impl Serialize for Port {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.collect_str(self)
+    }
+}
+
+impl JsonSchema for Port {
+    fn schema_name() -> Cow<'static, str> {
+        "Port".into()
+    }
+
+    fn json_schema(_: &mut SchemaGenerator) -> Schema {
+        json_schema!({
+            "type": "string",
+            "pattern": "^(tcp|udp|sctp)/[0-9]{1,5}(-[0-9]{1,5})?$",
+            "description": "A port or a range of ports: \"udp/53\", \"tcp/8000-8080\"."
+        })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn ports_are_read_and_written_alike() {
+        for text in ["udp/53", "tcp/8000-8080", "sctp/1-65535"] {
+            assert_eq!(text.parse::<Port>().unwrap().to_string(), text);
+        }
+        assert_eq!("tcp/7-7".parse::<Port>().unwrap().to_string(), "tcp/7");
+    }
+
+    #[test]
+    fn what_is_not_a_port_is_refused_with_the_reason() {
+        for (text, why) in [
+            ("53", "is not a port"),
+            ("icmp/53", "is not a port"),
+            ("udp/", "is not a port"),
+            ("udp/+5", "is not a port"),
+            ("udp/dns", "is not a port"),
+            ("udp/0", "from 1 to 65535"),
+            ("udp/65536", "from 1 to 65535"),
+            ("udp/10-9", "ends before it starts"),
+        ] {
+            let error = text.parse::<Port>().unwrap_err();
+            assert!(error.contains(why), "{text}: {error}");
+        }
+    }
+
+    #[test]
+    fn an_interface_listed_twice_is_refused() {
+        let config = DataPlane::on(["eth0", "eth1", "eth0"]);
+        let report = config.validate().unwrap_err().to_string();
+        assert!(report.contains("eth0 is listed twice"), "{report}");
+    }
+}

@@ -1,0 +1,117 @@
+//! Attaching to interfaces: native first, generic as a stated fallback.
+
+use aya::programs::links::FdLink;
+use aya::programs::{ProgramError, Xdp, XdpMode};
+use nix::errno::Errno;
+use nix::net::if_::if_nametoindex;
+
+use super::error::{DataPlaneError, attach_cause};
+use crate::config::dataplane::Mode;
+
+/// Where the program runs on an interface.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum AttachedMode {
+    /// In the driver.
+    Native,
+    /// In the stack.
+    Generic,
+}
+
+impl AttachedMode {
+    /// The word for people and metrics.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Native => "native",
+            Self::Generic => "generic",
+        }
+    }
+}
+
+/// The program on one interface.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Attachment {
+    /// The interface's name.
+    pub interface: String,
+    /// Its index.
+    pub index: u32,
+    /// Where the program runs.
+    pub mode: AttachedMode,
+    /// Why it is not native, where native was tried first.
+    pub fallback: Option<String>,
+}
+
+/// An attachment and the link that holds it; dropping the link detaches.
+#[derive(Debug)]
+pub(super) struct Held {
+    pub(super) attachment: Attachment,
+    _link: FdLink,
+}
+
+pub(super) fn attach(
+    program: &mut Xdp,
+    interface: &str,
+    mode: Mode,
+) -> Result<Held, DataPlaneError> {
+    let index =
+        if_nametoindex(interface).map_err(|_| DataPlaneError::NoInterface(interface.to_owned()))?;
+    let held = |link, mode, fallback| Held {
+        attachment: Attachment {
+            interface: interface.to_owned(),
+            index,
+            mode,
+            fallback,
+        },
+        _link: link,
+    };
+    match mode {
+        Mode::Native => try_mode(program, interface, index, AttachedMode::Native)
+            .map(|link| held(link, AttachedMode::Native, None)),
+        Mode::Generic => try_mode(program, interface, index, AttachedMode::Generic)
+            .map(|link| held(link, AttachedMode::Generic, None)),
+        Mode::Auto => match try_mode(program, interface, index, AttachedMode::Native) {
+            Ok(link) => Ok(held(link, AttachedMode::Native, None)),
+            Err(DataPlaneError::Attach { source, .. }) => {
+                let why = format!("the driver of {interface} refused native mode: {source}");
+                try_mode(program, interface, index, AttachedMode::Generic)
+                    .map(|link| held(link, AttachedMode::Generic, Some(why)))
+            }
+            Err(error) => Err(error),
+        },
+    }
+}
+
+fn try_mode(
+    program: &mut Xdp,
+    interface: &str,
+    index: u32,
+    mode: AttachedMode,
+) -> Result<FdLink, DataPlaneError> {
+    let flag = match mode {
+        AttachedMode::Native => XdpMode::Driver,
+        AttachedMode::Generic => XdpMode::Skb,
+    };
+    let link = program
+        .attach_to_if_index(index, flag)
+        .map_err(|error| refused(error, interface, mode))?;
+    // Without a link of its own (before kernel 5.9) the program would outlive this process.
+    FdLink::try_from(program.take_link(link)?).map_err(|_| DataPlaneError::Attach {
+        interface: interface.to_owned(),
+        mode: mode.as_str(),
+        source: Errno::EOPNOTSUPP.into(),
+    })
+}
+
+fn refused(error: ProgramError, interface: &str, mode: AttachedMode) -> DataPlaneError {
+    let errno = attach_cause(&error).and_then(std::io::Error::raw_os_error);
+    match errno.map(Errno::from_raw) {
+        Some(Errno::EBUSY | Errno::EEXIST) => DataPlaneError::Occupied {
+            interface: interface.to_owned(),
+        },
+        Some(Errno::EPERM | Errno::EACCES) | None => error.into(),
+        Some(errno) => DataPlaneError::Attach {
+            interface: interface.to_owned(),
+            mode: mode.as_str(),
+            source: errno.into(),
+        },
+    }
+}

@@ -1,0 +1,229 @@
+//! Errors of the data plane, in words for the operator.
+
+use std::io;
+use std::net::IpAddr;
+use std::path::PathBuf;
+
+use aya::EbpfError;
+use aya::maps::MapError;
+use aya::pin::PinError;
+use aya::programs::{ProgramError, XdpError};
+
+/// Why the data plane could not do what was asked.
+#[derive(Debug, thiserror::Error)]
+pub enum DataPlaneError {
+    /// The process lacks privileges.
+    #[error(
+        "the data plane needs privileges that this process lacks: run it as root, or with CAP_BPF, \
+         CAP_NET_ADMIN and CAP_PERFMON, and a pin directory that it may write to"
+    )]
+    Privileges,
+    /// Another process uses the pin directory.
+    #[error("{pin} is in use by another process: another anycast runs with the same `dataplane.pin`", pin = pin.display())]
+    InUse {
+        /// The pin directory.
+        pin: PathBuf,
+    },
+    /// The pin directory is not on a bpf file system.
+    #[error(
+        "{pin} is not on a bpf file system, where `dataplane.pin` must be: mount one, or choose a \
+         directory under /sys/fs/bpf",
+        pin = pin.display()
+    )]
+    NotBpffs {
+        /// The pin directory.
+        pin: PathBuf,
+    },
+    /// Something about the pin directory failed.
+    #[error("cannot {action} {path}: {source}", path = path.display())]
+    Pin {
+        /// What was tried.
+        action: &'static str,
+        /// On what.
+        path: PathBuf,
+        /// Why not.
+        source: io::Error,
+    },
+    /// The kernel refused the program.
+    #[error("the kernel refused to load the XDP program: {0}")]
+    Load(String),
+    /// An interface is not there.
+    #[error("there is no interface {0}")]
+    NoInterface(String),
+    /// Another XDP program is attached.
+    #[error(
+        "another XDP program is attached to {interface}: see `ip link show {interface}`, and remove \
+         it with `ip link set {interface} xdp off` if it is not needed"
+    )]
+    Occupied {
+        /// The interface.
+        interface: String,
+    },
+    /// Attaching failed.
+    #[error("cannot attach to {interface} in {mode} mode: {source}")]
+    Attach {
+        /// The interface.
+        interface: String,
+        /// The mode that was tried.
+        mode: &'static str,
+        /// Why not.
+        source: io::Error,
+    },
+    /// More entries than a map has room for; nothing was written.
+    #[error(
+        "map {map} has room for {room} entries and {needed} are configured: raise `{setting}` to at \
+         least {needed} and restart"
+    )]
+    Full {
+        /// The map.
+        map: &'static str,
+        /// Its size.
+        room: usize,
+        /// The size that it needed.
+        needed: usize,
+        /// The setting that says its size.
+        setting: &'static str,
+    },
+    /// An address of two services.
+    #[error("{address} belongs to both `{first}` and `{second}`: an address has one service")]
+    TwoOwners {
+        /// The address.
+        address: IpAddr,
+        /// One of the services.
+        first: String,
+        /// The other.
+        second: String,
+    },
+    /// Two services of one name.
+    #[error("two services are named `{0}`")]
+    SameName(String),
+    /// A service has more port ranges or protocols than its entry holds.
+    #[error("service `{service}`: {count} {what}, where an entry has room for {room}")]
+    TooMany {
+        /// The service.
+        service: String,
+        /// What there is too much of.
+        what: &'static str,
+        /// How many.
+        count: usize,
+        /// How many there may be.
+        room: usize,
+    },
+    /// A service that is not installed.
+    #[error("there is no service number {0} in the data plane")]
+    NoService(usize),
+    /// A map operation failed.
+    #[error("map {map}: {source}")]
+    Map {
+        /// The map.
+        map: &'static str,
+        /// Why.
+        source: MapError,
+    },
+    /// A test run failed.
+    #[error("cannot run the loaded program: {0}")]
+    Run(#[source] ProgramError),
+    /// A test run came out wrong.
+    #[error("the loaded program does not serve {address}: {found}")]
+    NotProved {
+        /// The address.
+        address: IpAddr,
+        /// What it did instead.
+        found: String,
+    },
+}
+
+impl DataPlaneError {
+    pub(super) fn map(map: &'static str) -> impl FnOnce(MapError) -> Self {
+        move |source| match denied(&source) {
+            true => Self::Privileges,
+            false => Self::Map { map, source },
+        }
+    }
+
+    pub(super) fn pin(
+        action: &'static str,
+        path: impl Into<PathBuf>,
+    ) -> impl FnOnce(io::Error) -> Self {
+        let path = path.into();
+        move |source| match is_denial(&source) {
+            true => Self::Privileges,
+            false => Self::Pin {
+                action,
+                path,
+                source,
+            },
+        }
+    }
+}
+
+impl From<EbpfError> for DataPlaneError {
+    fn from(error: EbpfError) -> Self {
+        if denied(&error) {
+            Self::Privileges
+        } else {
+            Self::Load(chain(&error))
+        }
+    }
+}
+
+impl From<ProgramError> for DataPlaneError {
+    fn from(error: ProgramError) -> Self {
+        if denied(&error) {
+            Self::Privileges
+        } else {
+            Self::Load(chain(&error))
+        }
+    }
+}
+
+impl From<PinError> for DataPlaneError {
+    fn from(error: PinError) -> Self {
+        if denied(&error) {
+            Self::Privileges
+        } else {
+            Self::Load(chain(&error))
+        }
+    }
+}
+
+/// The operating system's error behind an error of attaching.
+pub(super) fn attach_cause(error: &ProgramError) -> Option<&io::Error> {
+    match error {
+        ProgramError::XdpError(XdpError::NetlinkError(error)) => io_cause(error),
+        error => io_cause(error),
+    }
+}
+
+fn io_cause<'a>(error: &'a (dyn std::error::Error + 'static)) -> Option<&'a io::Error> {
+    let mut next = Some(error);
+    while let Some(error) = next {
+        if let Some(io) = error.downcast_ref::<io::Error>() {
+            return Some(io);
+        }
+        next = error.source();
+    }
+    None
+}
+
+fn denied(error: &(dyn std::error::Error + 'static)) -> bool {
+    io_cause(error).is_some_and(is_denial)
+}
+
+fn is_denial(error: &io::Error) -> bool {
+    error.kind() == io::ErrorKind::PermissionDenied
+}
+
+fn chain(error: &dyn std::error::Error) -> String {
+    let mut text = error.to_string();
+    let mut next = error.source();
+    while let Some(error) = next {
+        let inner = error.to_string();
+        if !text.contains(&inner) {
+            text.push_str(": ");
+            text.push_str(&inner);
+        }
+        next = error.source();
+    }
+    text
+}

@@ -1,0 +1,160 @@
+//! The typed maps, and every write to them. A write is one system call, and is counted.
+
+use std::net::IpAddr;
+
+use anycast_common::abi::{
+    self, AddressV4, AddressV6, Counters, Explanation, NO_SERVICE, Owner, map,
+};
+use aya::maps::{Array, HashMap, MapData, MapError, PerCpuArray, PerCpuValues};
+use aya::util::nr_cpus;
+
+use super::counters::sum;
+use super::error::DataPlaneError;
+use super::loader::Loaded;
+use super::reconcile::{Contents, Write};
+
+pub(super) struct Maps {
+    addresses_v4: HashMap<MapData, AddressV4, Owner>,
+    addresses_v6: HashMap<MapData, AddressV6, Owner>,
+    services: Array<MapData, abi::Service>,
+    counters: PerCpuArray<MapData, Counters>,
+    explanation: Array<MapData, Explanation>,
+    writes: u64,
+}
+
+impl Maps {
+    pub(super) fn take(loaded: &mut Loaded) -> Result<Self, DataPlaneError> {
+        Ok(Self {
+            addresses_v4: HashMap::try_from(loaded.take(map::ADDRESSES_V4)?)
+                .map_err(DataPlaneError::map(map::ADDRESSES_V4))?,
+            addresses_v6: HashMap::try_from(loaded.take(map::ADDRESSES_V6)?)
+                .map_err(DataPlaneError::map(map::ADDRESSES_V6))?,
+            services: Array::try_from(loaded.take(map::SERVICES)?)
+                .map_err(DataPlaneError::map(map::SERVICES))?,
+            counters: PerCpuArray::try_from(loaded.take(map::COUNTERS)?)
+                .map_err(DataPlaneError::map(map::COUNTERS))?,
+            explanation: Array::try_from(loaded.take(map::EXPLANATION)?)
+                .map_err(DataPlaneError::map(map::EXPLANATION))?,
+            writes: 0,
+        })
+    }
+
+    /// Writes so far.
+    pub(super) const fn writes(&self) -> u64 {
+        self.writes
+    }
+
+    pub(super) fn write(&mut self, write: &Write) -> Result<(), DataPlaneError> {
+        match *write {
+            Write::RemoveAddress(address) => self.remove_address(address),
+            Write::SetAddress(address, service) => self.set_address(address, service),
+            Write::SetService(id, entry) => self.set_service(id, entry),
+            Write::ClearCounters(id) => self.clear_counters(id),
+        }
+    }
+
+    fn set_address(&mut self, address: IpAddr, service: u32) -> Result<(), DataPlaneError> {
+        self.writes += 1;
+        let owner = Owner { service, slot: 0 };
+        match address {
+            IpAddr::V4(ip) => self
+                .addresses_v4
+                .insert(
+                    AddressV4 {
+                        address: ip.octets(),
+                    },
+                    owner,
+                    0,
+                )
+                .map_err(DataPlaneError::map(map::ADDRESSES_V4)),
+            IpAddr::V6(ip) => self
+                .addresses_v6
+                .insert(
+                    AddressV6 {
+                        address: ip.octets(),
+                    },
+                    owner,
+                    0,
+                )
+                .map_err(DataPlaneError::map(map::ADDRESSES_V6)),
+        }
+    }
+
+    fn remove_address(&mut self, address: IpAddr) -> Result<(), DataPlaneError> {
+        self.writes += 1;
+        let (removed, name) = match address {
+            IpAddr::V4(ip) => (
+                self.addresses_v4.remove(&AddressV4 {
+                    address: ip.octets(),
+                }),
+                map::ADDRESSES_V4,
+            ),
+            IpAddr::V6(ip) => (
+                self.addresses_v6.remove(&AddressV6 {
+                    address: ip.octets(),
+                }),
+                map::ADDRESSES_V6,
+            ),
+        };
+        match removed {
+            // Gone is what was wanted.
+            Ok(()) | Err(MapError::KeyNotFound) => Ok(()),
+            Err(error) => Err(DataPlaneError::map(name)(error)),
+        }
+    }
+
+    pub(super) fn set_service(
+        &mut self,
+        id: u32,
+        entry: abi::Service,
+    ) -> Result<(), DataPlaneError> {
+        self.writes += 1;
+        self.services
+            .set(id, entry, 0)
+            .map_err(DataPlaneError::map(map::SERVICES))
+    }
+
+    fn clear_counters(&mut self, id: u32) -> Result<(), DataPlaneError> {
+        self.writes += 1;
+        let cpus = nr_cpus()
+            .map_err(|(_, error)| DataPlaneError::map(map::COUNTERS)(MapError::IoError(error)))?;
+        PerCpuValues::try_from(vec![Counters::default(); cpus])
+            .map_err(MapError::IoError)
+            .and_then(|zeros| self.counters.set(id, zeros, 0))
+            .map_err(DataPlaneError::map(map::COUNTERS))
+    }
+
+    /// The counters of a service, summed over CPUs.
+    pub(super) fn counters(&self, id: u32) -> Result<Counters, DataPlaneError> {
+        self.counters
+            .get(&id, 0)
+            .map(|values| sum(values.iter().copied()))
+            .map_err(DataPlaneError::map(map::COUNTERS))
+    }
+
+    pub(super) fn explanation(&self) -> Result<Explanation, DataPlaneError> {
+        self.explanation
+            .get(&0, 0)
+            .map_err(DataPlaneError::map(map::EXPLANATION))
+    }
+
+    /// What the kernel holds, read back.
+    pub(super) fn read(&self) -> Result<Contents, DataPlaneError> {
+        let mut contents = Contents::default();
+        for entry in &self.addresses_v4 {
+            let (key, owner) = entry.map_err(DataPlaneError::map(map::ADDRESSES_V4))?;
+            contents.addresses.insert(key.address.into(), owner.service);
+        }
+        for entry in &self.addresses_v6 {
+            let (key, owner) = entry.map_err(DataPlaneError::map(map::ADDRESSES_V6))?;
+            contents.addresses.insert(key.address.into(), owner.service);
+        }
+        for (id, entry) in (0..).zip(self.services.iter()) {
+            let entry = entry.map_err(DataPlaneError::map(map::SERVICES))?;
+            if id != NO_SERVICE && entry != abi::Service::default() {
+                contents.services.insert(id, entry);
+            }
+        }
+        Ok(contents)
+    }
+}

@@ -1,0 +1,351 @@
+//! The data plane: it loads the XDP program, keeps its maps as the controller wants them, attaches it,
+//! and reads its counters. aya is used here and nowhere else.
+//!
+//! One value owns it all, [`DataPlane`]; it makes no decision and starts no task. Its calls are
+//! short system calls, so that they can be made from an async task as they are.
+
+mod attach;
+mod counters;
+mod desired;
+mod error;
+mod loader;
+mod maps;
+mod pins;
+mod probe;
+mod reconcile;
+
+use std::net::IpAddr;
+
+use anycast_common::Reason;
+use anycast_common::abi::{Disposition, NO_SERVICE, map};
+
+pub use attach::{AttachedMode, Attachment};
+pub use counters::{Snapshot, by_reason, total};
+pub use desired::{Desired, Service, State};
+pub use error::DataPlaneError;
+pub use probe::{Explained, Outcome};
+
+use crate::config::dataplane::{DataPlane as Settings, Mode};
+use attach::Held;
+use desired::Ids;
+use loader::{Loaded, MAPS, Purpose};
+use maps::Maps;
+use pins::PinDirectory;
+use reconcile::{Contents, diff};
+
+/// XDP_TX of the kernel's `enum xdp_action`.
+const XDP_TX: u32 = 3;
+
+/// The loaded program with its maps.
+///
+/// Dropping it detaches the program and leaves the pinned maps, as a crash does;
+/// [`DataPlane::unload`] takes them away. Nothing that an earlier process left behind is adopted: its
+/// program was detached when it ended, and its maps are replaced.
+pub struct DataPlane {
+    attached: Vec<Held>,
+    serving: Loaded,
+    explaining: Loaded,
+    maps: Maps,
+    pins: PinDirectory,
+    room: Room,
+    ids: Ids,
+    /// Ids of the services of the desired state, in its order.
+    order: Vec<u32>,
+    installed: Contents,
+}
+
+#[derive(Clone, Copy, Debug)]
+struct Room {
+    addresses: usize,
+    services: usize,
+}
+
+impl DataPlane {
+    /// Loads the program and pins its maps, empty; attaches nothing.
+    ///
+    /// # Errors
+    /// [`DataPlaneError::Privileges`], [`DataPlaneError::InUse`], [`DataPlaneError::NotBpffs`], or the
+    /// verifier's refusal.
+    pub fn load(settings: &Settings) -> Result<Self, DataPlaneError> {
+        let pins = PinDirectory::open(&settings.pin)?;
+        pins.clear(MAPS)?;
+        match Self::over(&pins, settings) {
+            Ok((serving, explaining, maps)) => Ok(Self {
+                attached: Vec::new(),
+                serving,
+                explaining,
+                maps,
+                pins,
+                room: Room {
+                    addresses: settings.max_addresses as usize,
+                    services: settings.max_services as usize,
+                },
+                ids: Ids::default(),
+                order: Vec::new(),
+                installed: Contents::default(),
+            }),
+            Err(error) => {
+                // The first error is the one to tell.
+                let _also = pins.clear(MAPS).and_then(|()| pins.remove());
+                Err(error)
+            }
+        }
+    }
+
+    fn over(
+        pins: &PinDirectory,
+        settings: &Settings,
+    ) -> Result<(Loaded, Loaded, Maps), DataPlaneError> {
+        let mut serving = Loaded::new(crate::OBJECT, settings, pins, Purpose::Serve)?;
+        let explaining = Loaded::new(crate::OBJECT, settings, pins, Purpose::Explain)?;
+        let maps = Maps::take(&mut serving)?;
+        Ok((serving, explaining, maps))
+    }
+
+    /// Attaches to an interface of the caller's network namespace.
+    ///
+    /// # Errors
+    /// [`DataPlaneError::NoInterface`], [`DataPlaneError::Occupied`] where another XDP program is,
+    /// [`DataPlaneError::Attach`] with the mode that was refused.
+    pub fn attach(&mut self, interface: &str, mode: Mode) -> Result<&Attachment, DataPlaneError> {
+        let held = attach::attach(self.serving.program_mut()?, interface, mode)?;
+        let place = self.attached.len();
+        self.attached.push(held);
+        Ok(&self.attached[place].attachment)
+    }
+
+    /// Detaches from an interface; false: it was not attached there.
+    pub fn detach(&mut self, interface: &str) -> bool {
+        let before = self.attached.len();
+        self.attached
+            .retain(|held| held.attachment.interface != interface);
+        self.attached.len() < before
+    }
+
+    /// Where the program is attached.
+    pub fn attachments(&self) -> impl Iterator<Item = &Attachment> {
+        self.attached.iter().map(|held| &held.attachment)
+    }
+
+    /// Brings the maps to `desired`, with the fewest writes. Says how many.
+    ///
+    /// # Errors
+    /// [`DataPlaneError::Full`], [`DataPlaneError::TwoOwners`], [`DataPlaneError::SameName`] and
+    /// [`DataPlaneError::TooMany`] before anything is written. After [`DataPlaneError::Map`] the maps
+    /// hold what was written until then, and the next call goes on from there.
+    pub fn apply(&mut self, desired: &Desired) -> Result<u64, DataPlaneError> {
+        let names: Vec<&str> = desired
+            .services
+            .iter()
+            .map(|service| service.name.as_str())
+            .collect();
+        let ids = self.ids.assign(&names)?;
+        let wanted = Contents::of(desired, &ids)?;
+        self.room.check(&wanted, &ids)?;
+        let before = self.maps.writes();
+        let order = names.iter().filter_map(|name| ids.get(name)).collect();
+        self.write_all(&wanted)?;
+        self.ids = ids;
+        self.order = order;
+        self.installed = wanted;
+        Ok(self.maps.writes() - before)
+    }
+
+    fn write_all(&mut self, wanted: &Contents) -> Result<(), DataPlaneError> {
+        for write in diff(&self.installed, wanted) {
+            if let Err(error) = self.maps.write(&write) {
+                self.installed = self.maps.read()?;
+                return Err(error);
+            }
+        }
+        Ok(())
+    }
+
+    /// Reads the maps back and repairs what differs from the last desired state. Says how many writes
+    /// that took.
+    ///
+    /// # Errors
+    /// [`DataPlaneError::Map`].
+    pub fn resync(&mut self) -> Result<u64, DataPlaneError> {
+        let mut found = self.maps.read()?;
+        // An entry of zeros reads as none; its counters are not to be cleared for that.
+        for (id, entry) in &self.installed.services {
+            found
+                .services
+                .entry(*id)
+                .or_insert_with(|| anycast_common::abi::Service {
+                    state: !entry.state,
+                    ..Default::default()
+                });
+        }
+        let before = self.maps.writes();
+        for write in diff(&found, &self.installed) {
+            self.maps.write(&write)?;
+        }
+        Ok(self.maps.writes() - before)
+    }
+
+    /// Writes the state of one service: exactly one map write, whatever the number of its addresses.
+    ///
+    /// `service` is its place in the desired state.
+    ///
+    /// # Errors
+    /// [`DataPlaneError::NoService`], [`DataPlaneError::Map`].
+    pub fn flip(&mut self, service: usize, state: State) -> Result<(), DataPlaneError> {
+        let (id, entry) = self.entry(service)?;
+        let entry = anycast_common::abi::Service {
+            state: state.number(),
+            ..entry
+        };
+        self.maps.set_service(id, entry)?;
+        self.installed.services.insert(id, entry);
+        Ok(())
+    }
+
+    fn entry(&self, service: usize) -> Result<(u32, anycast_common::abi::Service), DataPlaneError> {
+        self.order
+            .get(service)
+            .and_then(|id| Some((*id, *self.installed.services.get(id)?)))
+            .ok_or(DataPlaneError::NoService(service))
+    }
+
+    /// The id of a service in the maps, by its place in the desired state.
+    pub fn id(&self, service: usize) -> Option<u32> {
+        self.order.get(service).copied()
+    }
+
+    /// Map writes since the load.
+    pub const fn writes(&self) -> u64 {
+        self.maps.writes()
+    }
+
+    /// Proves that the loaded program serves `address`: runs it on an echo request, and requires an
+    /// answer of the program that is attached and the reason of its explaining twin.
+    ///
+    /// The request is counted as any packet is.
+    ///
+    /// # Errors
+    /// [`DataPlaneError::NotProved`] with what was done instead, [`DataPlaneError::Run`].
+    pub fn prove(&self, address: IpAddr) -> Result<Explained, DataPlaneError> {
+        let frame = probe::echo_request(address);
+        let explained = self.explain(&frame)?;
+        let outcome = probe::run(self.serving.program()?, &frame)?;
+        let answered = explained.disposition == Disposition::Answer
+            && explained.reason == Reason::Echo
+            && outcome.action == XDP_TX
+            && outcome.frame == explained.frame;
+        if answered {
+            return Ok(explained);
+        }
+        Err(DataPlaneError::NotProved {
+            address,
+            found: format!(
+                "verdict {} ({:?}), XDP action {}",
+                explained.reason.name(),
+                explained.disposition,
+                outcome.action
+            ),
+        })
+    }
+
+    /// Runs the loaded program on a frame and says its verdict and reason. Nothing is counted.
+    ///
+    /// # Errors
+    /// [`DataPlaneError::Run`]; the kernel takes frames from 14 bytes to about a page.
+    pub fn explain(&self, frame: &[u8]) -> Result<Explained, DataPlaneError> {
+        let before = self.maps.explanation()?.sequence;
+        let outcome = probe::run(self.explaining.program()?, frame)?;
+        let found = self.maps.explanation()?;
+        let disposition = [Disposition::Pass, Disposition::Drop, Disposition::Answer]
+            .into_iter()
+            .find(|known| *known as u32 == found.disposition);
+        match (disposition, Reason::from_number(found.reason)) {
+            (Some(disposition), Some(reason)) if found.sequence != before => Ok(Explained {
+                disposition,
+                reason,
+                service: self.ids.name(found.service).map(str::to_owned),
+                frame: outcome.frame,
+            }),
+            _ => Err(DataPlaneError::Load(format!(
+                "map {} holds no verdict after a run",
+                map::EXPLANATION
+            ))),
+        }
+    }
+
+    /// Runs the very program that is attached on a frame. It counts the frame.
+    ///
+    /// # Errors
+    /// [`DataPlaneError::Run`].
+    pub fn run(&self, frame: &[u8]) -> Result<Outcome, DataPlaneError> {
+        probe::run(self.serving.program()?, frame)
+    }
+
+    /// Reads the counters.
+    ///
+    /// # Errors
+    /// [`DataPlaneError::Map`].
+    pub fn counters(&self) -> Result<Snapshot, DataPlaneError> {
+        Ok(Snapshot {
+            services: self
+                .order
+                .iter()
+                .map(|id| self.maps.counters(*id))
+                .collect::<Result<_, _>>()?,
+            unowned: self.maps.counters(NO_SERVICE)?,
+        })
+    }
+
+    /// Instructions that the verifier walked through to accept the attached program.
+    pub fn verified_instructions(&self) -> Option<u32> {
+        let info = self.serving.program().ok()?.info().ok()?;
+        info.verified_instruction_count()
+    }
+
+    /// Detaches everywhere, and removes the pins.
+    ///
+    /// # Errors
+    /// [`DataPlaneError::Pin`]; everything is detached even then.
+    pub fn unload(self) -> Result<(), DataPlaneError> {
+        let Self { attached, pins, .. } = self;
+        drop(attached);
+        pins.clear(MAPS)?;
+        pins.remove()
+    }
+}
+
+impl Room {
+    fn check(&self, wanted: &Contents, ids: &Ids) -> Result<(), DataPlaneError> {
+        let (v4, v6) = wanted.address_counts();
+        for (map, room, needed, setting) in [
+            (
+                map::ADDRESSES_V4,
+                self.addresses,
+                v4,
+                "dataplane.max_addresses",
+            ),
+            (
+                map::ADDRESSES_V6,
+                self.addresses,
+                v6,
+                "dataplane.max_addresses",
+            ),
+            (
+                map::SERVICES,
+                self.services,
+                ids.highest() as usize,
+                "dataplane.max_services",
+            ),
+        ] {
+            if needed > room {
+                return Err(DataPlaneError::Full {
+                    map,
+                    room,
+                    needed,
+                    setting,
+                });
+            }
+        }
+        Ok(())
+    }
+}

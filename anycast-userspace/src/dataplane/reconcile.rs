@@ -1,0 +1,185 @@
+//! The difference between what the maps hold and what they shall hold, as writes in a safe order. Pure.
+
+use std::collections::BTreeMap;
+use std::net::IpAddr;
+
+use anycast_common::abi;
+
+use super::desired::{Desired, Ids};
+use super::error::DataPlaneError;
+
+/// What the maps hold, or shall hold.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub(super) struct Contents {
+    /// Owners by address.
+    pub(super) addresses: BTreeMap<IpAddr, u32>,
+    /// Entries by service id; an id without one holds zeros, which is a service not up.
+    pub(super) services: BTreeMap<u32, abi::Service>,
+}
+
+/// One write.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Write {
+    /// Forget an address.
+    RemoveAddress(IpAddr),
+    /// Start the counters of an id at zero.
+    ClearCounters(u32),
+    /// Write a service's entry.
+    SetService(u32, abi::Service),
+    /// Write an address's owner.
+    SetAddress(IpAddr, u32),
+}
+
+impl Contents {
+    /// What `desired` comes to, with services numbered by `ids`.
+    pub(super) fn of(desired: &Desired, ids: &Ids) -> Result<Self, DataPlaneError> {
+        let mut contents = Self::default();
+        let mut owners = BTreeMap::<u32, &str>::new();
+        for service in &desired.services {
+            let Some(id) = ids.get(&service.name) else {
+                continue;
+            };
+            owners.insert(id, &service.name);
+            contents.services.insert(id, service.entry()?);
+            for address in &service.addresses {
+                if let Some(other) = contents.addresses.insert(*address, id)
+                    && other != id
+                {
+                    return Err(DataPlaneError::TwoOwners {
+                        address: *address,
+                        first: owners[&other].to_owned(),
+                        second: service.name.clone(),
+                    });
+                }
+            }
+        }
+        Ok(contents)
+    }
+
+    /// How many addresses of each family.
+    pub(super) fn address_counts(&self) -> (usize, usize) {
+        let v4 = self.addresses.keys().filter(|ip| ip.is_ipv4()).count();
+        (v4, self.addresses.len() - v4)
+    }
+}
+
+/// The writes that lead from `installed` to `wanted`.
+///
+/// Addresses that go away go first, so that room is made before it is needed and no address is ever
+/// judged by the entry of a later service; entries come before the addresses that point to them.
+pub(super) fn diff(installed: &Contents, wanted: &Contents) -> Vec<Write> {
+    let mut writes = Vec::new();
+    for address in installed.addresses.keys() {
+        if !wanted.addresses.contains_key(address) {
+            writes.push(Write::RemoveAddress(*address));
+        }
+    }
+    for (id, entry) in &wanted.services {
+        if !installed.services.contains_key(id) {
+            writes.push(Write::ClearCounters(*id));
+        }
+        if installed.services.get(id) != Some(entry) {
+            writes.push(Write::SetService(*id, *entry));
+        }
+    }
+    for (address, id) in &wanted.addresses {
+        if installed.addresses.get(address) != Some(id) {
+            writes.push(Write::SetAddress(*address, *id));
+        }
+    }
+    for id in installed.services.keys() {
+        if !wanted.services.contains_key(id) {
+            writes.push(Write::SetService(*id, abi::Service::default()));
+        }
+    }
+    writes
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::desired::{Service, State};
+    use super::*;
+
+    fn service(name: &str, state: State, addresses: &[&str]) -> Service {
+        Service {
+            name: name.to_owned(),
+            state,
+            addresses: addresses.iter().map(|ip| ip.parse().unwrap()).collect(),
+            ..Service::default()
+        }
+    }
+
+    fn contents(previous: &Ids, services: &[Service]) -> (Ids, Contents) {
+        let desired = Desired {
+            services: services.to_vec(),
+        };
+        let names: Vec<&str> = services
+            .iter()
+            .map(|service| service.name.as_str())
+            .collect();
+        let ids = previous.assign(&names).unwrap();
+        let contents = Contents::of(&desired, &ids).unwrap();
+        (ids, contents)
+    }
+
+    #[test]
+    fn what_is_already_so_is_not_written() {
+        let (_, same) = contents(&Ids::default(), &[service("a", State::Up, &["192.0.2.1"])]);
+        assert_eq!(diff(&same, &same), []);
+    }
+
+    #[test]
+    fn a_change_of_state_is_one_write_whatever_the_number_of_addresses() {
+        let many: Vec<String> = (0..10_000)
+            .map(|n| format!("10.0.{}.{}", n / 256, n % 256))
+            .collect();
+        let many: Vec<&str> = many.iter().map(String::as_str).collect();
+        let (ids, before) = contents(&Ids::default(), &[service("a", State::Up, &many)]);
+        let (_, after) = contents(&ids, &[service("a", State::Down, &many)]);
+        let writes = diff(&before, &after);
+        assert!(
+            matches!(writes[..], [Write::SetService(1, _)]),
+            "{writes:?}"
+        );
+    }
+
+    #[test]
+    fn an_address_that_moves_gets_its_new_owner_after_that_owner_has_its_entry() {
+        let (ids, before) = contents(
+            &Ids::default(),
+            &[service("a", State::Up, &["192.0.2.1", "192.0.2.2"])],
+        );
+        let (_, after) = contents(
+            &ids,
+            &[service("b", State::Down, &["192.0.2.2", "2001:db8::1"])],
+        );
+        let moved: IpAddr = "192.0.2.2".parse().unwrap();
+        let writes = diff(&before, &after);
+        assert_eq!(
+            writes,
+            [
+                Write::RemoveAddress("192.0.2.1".parse().unwrap()),
+                Write::ClearCounters(2),
+                Write::SetService(2, after.services[&2]),
+                Write::SetAddress(moved, 2),
+                Write::SetAddress("2001:db8::1".parse().unwrap(), 2),
+                Write::SetService(1, abi::Service::default()),
+            ]
+        );
+    }
+
+    #[test]
+    fn an_address_of_two_services_is_refused_with_both_names() {
+        let desired = Desired {
+            services: vec![
+                service("a", State::Up, &["192.0.2.1"]),
+                service("b", State::Up, &["192.0.2.1"]),
+            ],
+        };
+        let ids = Ids::default().assign(&["a", "b"]).unwrap();
+        assert_eq!(
+            Contents::of(&desired, &ids).unwrap_err().to_string(),
+            "192.0.2.1 belongs to both `a` and `b`: an address has one service"
+        );
+    }
+}

@@ -4,9 +4,11 @@
 
 pub mod addresses;
 pub mod app;
+pub mod bfd;
 pub mod bgp;
 pub mod checks;
 pub mod cli;
+pub mod command;
 pub mod config;
 pub mod control;
 pub mod controller;
@@ -14,6 +16,7 @@ pub mod dataplane;
 pub mod decision;
 pub mod events;
 pub mod health;
+pub mod hooks;
 pub mod listener;
 mod logging;
 pub mod planes;

@@ -84,7 +84,7 @@ fn nsd() -> Server {
         fs::write(at("zone"), zone).expect("the zone");
         let config = format!(
             "server:\n  ip-address: 127.0.0.1@{port}\n  username: \"\"\n  zonesdir: \"{}\"\n  pidfile: \"\"\n  \
-             database: \"\"\n  xfrdfile: \"{}\"\n  zonelistfile: \"{}\"\n  identity: \"city-a\"\n  \
+             database: \"\"\n  xfrdfile: \"{}\"\n  zonelistfile: \"{}\"\n  identity: \"city-a\"\n  nsid: \"ascii_city-a\"\n  \
              hide-identity: no\nremote-control:\n  control-enable: no\n\
              zone:\n  name: city.example\n  zonefile: zone\n",
             directory.display(),
@@ -194,6 +194,11 @@ async fn dns_checks_follow_a_real_nsd_through_stop_and_kill() {
         ),
         ask("query = \"nowhere.city.example.\"\nrcode = [\"NXDOMAIN\"]"),
         ask("query = \"other.example.\"\nrcode = [\"REFUSED\"]\nrecursion = false"),
+        ask(&format!(
+            "query = \"city.example.\"\nrecord = \"SOA\"\nnsid = \"city-a\"\n\
+             serial = {{ server = \"127.0.0.1:{}\" }}",
+            server.port
+        )),
         ask("query = \"id.server.\"\nrecord = \"TXT\"\nclass = \"CH\"\nanswer = \"city-a\""),
     ]);
     watched

@@ -1,32 +1,31 @@
 //! The `dns` check: one query over UDP or TCP.
 
+mod exchange;
+mod serial;
+
 use std::borrow::Cow;
-use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
+use std::net::SocketAddr;
 use std::str::FromStr;
+use std::time::Duration;
 
 use domain::base::iana::{Class, Opcode, OptRcode, Rtype};
-use domain::base::message_builder::PushError;
-use domain::base::{Message, MessageBuilder, Name, Question};
+use domain::base::{Message, Name, Question};
 use domain::rdata::AllRecordData;
-use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
-use tokio::net::UdpSocket;
+use exchange::{ask, query};
 
 use super::Subject;
 use super::combine::every;
 use super::probe::{Failure, targets};
-use super::tcp::connect;
-use crate::config::check::{DnsCheck, DnsTransport};
+use crate::config::Check;
+use crate::config::check::DnsCheck;
 use crate::health::{FailureKind, Outcome};
-
-/// Offered with EDNS (RFC 6891 §6.2.5); the value that operators agreed on to avoid fragments.
-const PAYLOAD_SIZE: u16 = 1232;
-/// Length of a message without any section (RFC 1035 §4.1.1).
-const HEADER_LENGTH: usize = 12;
 
 type Asked = Question<Name<Vec<u8>>>;
 
 pub(super) struct DnsProbe {
     check: DnsCheck,
+    /// How long a reference may take to answer: half of the run's time, so that it cannot fail the run.
+    patience: Duration,
     targets: Vec<SocketAddr>,
     /// What to ask and which codes pass; an error when the settings cannot be parsed.
     wanted: Result<Wanted, String>,
@@ -60,6 +59,7 @@ impl Wanted {
 impl DnsProbe {
     pub(super) fn new(check: &DnsCheck, subject: &Subject<'_>) -> Self {
         Self {
+            patience: Check::Dns(check.clone()).common().timeout() / 2,
             targets: targets(check.target, subject, check.port),
             wanted: Wanted::new(check),
             check: check.clone(),
@@ -74,19 +74,21 @@ impl DnsProbe {
     }
 
     async fn one(&self, target: SocketAddr, wanted: &Wanted) -> Result<Cow<'static, str>, Failure> {
-        let query = query(&wanted.question, self.check.recursion)?;
-        let answer = match self.check.transport {
-            DnsTransport::Tcp => over_tcp(target, &query).await?,
-            DnsTransport::Udp => {
-                let answer = over_udp(target, &query).await?;
-                if answer.header().tc() {
-                    over_tcp(target, &query).await?
-                } else {
-                    answer
-                }
-            }
+        let query = query(
+            &wanted.question,
+            self.check.recursion,
+            self.check.nsid.is_some(),
+        )?;
+        let Some(reference) = &self.check.serial else {
+            let answer = ask(target, &query, self.check.transport).await?;
+            return self.judge(&answer, wanted);
         };
-        self.judge(&answer, wanted)
+        let reference_serial = serial::of_server(reference.server, &query, self.patience);
+        let (answer, newest) =
+            tokio::join!(ask(target, &query, self.check.transport), reference_serial);
+        let answer = answer?;
+        self.judge(&answer, wanted)?;
+        serial::compare(&answer, newest, reference)
     }
 
     fn judge(
@@ -108,6 +110,9 @@ impl DnsProbe {
                 FailureKind::Mismatch,
                 format!("rcode {rcode}"),
             ));
+        }
+        if let Some(name) = &self.check.nsid {
+            comes_from(answer, name)?;
         }
         if self.check.answer.is_some() || self.check.answer_matches.is_some() {
             self.search(answer)?;
@@ -148,76 +153,24 @@ impl DnsProbe {
     }
 }
 
-fn query(question: &Asked, recursion: bool) -> Result<Message<Vec<u8>>, Failure> {
-    let too_long = |_: PushError| {
-        Failure::new(
-            FailureKind::Resource,
-            "the query does not fit into a message",
-        )
-    };
-    let mut builder = MessageBuilder::new_vec();
-    builder.header_mut().set_random_id();
-    builder.header_mut().set_rd(recursion);
-    let mut builder = builder.question();
-    builder.push(question).map_err(too_long)?;
-    let mut builder = builder.additional();
-    builder
-        .opt(|opt| {
-            opt.set_udp_payload_size(PAYLOAD_SIZE);
-            Ok(())
-        })
-        .map_err(too_long)?;
-    Ok(builder.into_message())
-}
-
-/// Asks over UDP from a port of its own. A datagram with another id may be a late answer to someone
-/// else's question: it is passed over, and only the timeout ends the wait.
-async fn over_udp(
-    target: SocketAddr,
-    query: &Message<Vec<u8>>,
-) -> Result<Message<Vec<u8>>, Failure> {
-    let any: IpAddr = match target {
-        SocketAddr::V4(_) => Ipv4Addr::UNSPECIFIED.into(),
-        SocketAddr::V6(_) => Ipv6Addr::UNSPECIFIED.into(),
-    };
-    let socket = UdpSocket::bind((any, 0)).await?;
-    socket.connect(target).await?;
-    socket.send(query.as_slice()).await?;
-    let mut buffer = vec![0; usize::from(PAYLOAD_SIZE)];
-    loop {
-        let length = socket.recv(&mut buffer).await?;
-        if length < HEADER_LENGTH {
-            return Err(protocol(format!(
-                "a datagram of {length} bytes is no DNS message"
-            )));
-        }
-        let answer = Message::from_octets(buffer[..length].to_vec()).map_err(malformed)?;
-        if answer.header().id() == query.header().id() {
-            return Ok(answer);
-        }
+/// Whether the answer carries the name server identifier (RFC 5001).
+fn comes_from(answer: &Message<Vec<u8>>, name: &str) -> Result<(), Failure> {
+    let opt = answer.opt();
+    let identifier = opt.as_ref().and_then(|opt| opt.opt().nsid());
+    match &identifier {
+        Some(identifier) if identifier.as_slice() == name.as_bytes() => Ok(()),
+        Some(identifier) => Err(Failure::new(
+            FailureKind::Mismatch,
+            format!(
+                "the answer comes from `{}`",
+                String::from_utf8_lossy(identifier.as_slice())
+            ),
+        )),
+        None => Err(Failure::new(
+            FailureKind::Mismatch,
+            "the answer carries no name server identifier",
+        )),
     }
-}
-
-/// Asks over a TCP connection of its own (RFC 7766).
-async fn over_tcp(
-    target: SocketAddr,
-    query: &Message<Vec<u8>>,
-) -> Result<Message<Vec<u8>>, Failure> {
-    let length = u16::try_from(query.as_slice().len()).map_err(malformed)?;
-    let mut stream = connect(target).await?;
-    let framed = [&length.to_be_bytes()[..], query.as_slice()].concat();
-    stream.write_all(&framed).await?;
-    let length = stream.read_u16().await?;
-    let mut buffer = vec![0; usize::from(length)];
-    stream.read_exact(&mut buffer).await?;
-    let answer = Message::from_octets(buffer).map_err(malformed)?;
-    let (want, got) = (query.header().id(), answer.header().id());
-    if want != got {
-        return Err(protocol(format!(
-            "the answer's id is {got}, the query's is {want}"
-        )));
-    }
-    Ok(answer)
 }
 
 fn repeats_question(answer: &Message<Vec<u8>>, asked: &Asked) -> Result<(), Failure> {

@@ -16,12 +16,15 @@
 //! - A run that reaches its timeout is dropped, with its sockets, and counts as failed.
 //! - When the receiver is gone the tasks end.
 
+mod address;
 mod combine;
 mod dns;
 mod exec;
 mod file;
 mod http;
+mod icmp;
 mod io_failure;
+mod ntp;
 mod probe;
 mod schedule;
 mod tcp;
@@ -88,7 +91,8 @@ impl RunningChecks {
     }
 }
 
-/// Starts one task for each check, but for those that `crate::listener` reports on. Must be called within a tokio runtime.
+/// Starts one task for each check that is run at an interval; `listener` checks are told by
+/// [`crate::listener`]. Must be called within a tokio runtime.
 pub fn spawn(
     subject: &Subject<'_>,
     checks: &[Check],
@@ -97,10 +101,10 @@ pub fn spawn(
     let now = tokio::time::Instant::now().into_std();
     let mut tasks = JoinSet::new();
     for (index, check) in checks.iter().enumerate() {
+        let common = check.common();
         let Some(probe) = Probe::new(check, subject) else {
             continue;
         };
-        let common = check.common();
         let runner = Runner {
             service: subject.service,
             check: index,

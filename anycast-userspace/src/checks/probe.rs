@@ -5,10 +5,13 @@ use std::net::{IpAddr, SocketAddr};
 use std::time::{Duration, Instant};
 
 use super::Subject;
+use super::address::AddressProbe;
 use super::dns::DnsProbe;
 use super::exec::ExecProbe;
 use super::file::FileProbe;
 use super::http::HttpProbe;
+use super::icmp::IcmpProbe;
+use super::ntp::NtpProbe;
 use super::tcp::TcpProbe;
 use crate::config::Check;
 use crate::health::{FailureKind, Outcome};
@@ -36,10 +39,13 @@ pub(super) enum Probe {
     Dns(Box<DnsProbe>),
     Exec(Box<ExecProbe>),
     File(FileProbe),
+    Address(AddressProbe),
+    Icmp(IcmpProbe),
+    Ntp(NtpProbe),
 }
 
 impl Probe {
-    /// The check's probe; `None` for one that is not run but hears from the kernel.
+    /// The check's probe; none for one that is told by the kernel instead of being run.
     pub(super) fn new(check: &Check, subject: &Subject<'_>) -> Option<Self> {
         Some(match check {
             Check::Tcp(check) => Self::Tcp(TcpProbe::new(check, subject)),
@@ -47,6 +53,9 @@ impl Probe {
             Check::Dns(check) => Self::Dns(Box::new(DnsProbe::new(check, subject))),
             Check::Exec(check) => Self::Exec(Box::new(ExecProbe::new(check, subject))),
             Check::File(check) => Self::File(FileProbe::new(check)),
+            Check::Address(_) => Self::Address(AddressProbe::new(subject)),
+            Check::Icmp(check) => Self::Icmp(IcmpProbe::new(check, subject)),
+            Check::Ntp(check) => Self::Ntp(NtpProbe::new(check, subject)),
             Check::Listener(_) => return None,
         })
     }
@@ -58,6 +67,9 @@ impl Probe {
             Self::Http(probe) => within(deadline, timeout, probe.run()).await,
             Self::Dns(probe) => within(deadline, timeout, probe.run()).await,
             Self::File(probe) => within(deadline, timeout, probe.run()).await,
+            Self::Address(probe) => within(deadline, timeout, probe.run()).await,
+            Self::Icmp(probe) => within(deadline, timeout, probe.run()).await,
+            Self::Ntp(probe) => within(deadline, timeout, probe.run()).await,
             // A command has to be killed and reaped, so it keeps its own deadline.
             Self::Exec(probe) => probe.run(deadline, timeout).await,
         }

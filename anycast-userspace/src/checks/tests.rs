@@ -3,6 +3,7 @@
 mod dns;
 mod exec;
 mod http;
+mod network;
 mod scheduling;
 mod tcp_and_tls;
 

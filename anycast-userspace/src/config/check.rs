@@ -7,6 +7,7 @@ mod dns;
 mod http;
 mod listener;
 mod local;
+mod network;
 mod values;
 
 use std::borrow::Cow;
@@ -18,10 +19,11 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use super::Span;
-pub use dns::{DnsCheck, DnsTransport};
+pub use dns::{DnsCheck, DnsTransport, SerialReference};
 pub use http::{HttpCheck, Tls};
 pub use listener::ListenerCheck;
 pub use local::{ExecCheck, FileCheck, FilePresence};
+pub use network::{AddressCheck, IcmpCheck, NtpCheck};
 pub use values::{Pattern, StatusRange};
 
 /// The shortest interval between two runs of a check.
@@ -127,12 +129,18 @@ pub enum Check {
     /// Sends one HTTP/1.1 request.
     Http(#[garde(dive)] HttpCheck),
     /// Asks one DNS question.
-    Dns(#[garde(dive)] DnsCheck),
+    Dns(#[garde(dive, custom(dns::serial_needs_soa))] DnsCheck),
     /// Runs a command.
     Exec(#[garde(dive)] ExecCheck),
     /// Looks whether a file is there.
     File(#[garde(dive)] FileCheck),
-    /// Hears from the kernel when the serving sockets are released.
+    /// Looks whether the Service Addresses are on this host.
+    Address(#[garde(dive)] AddressCheck),
+    /// Pings.
+    Icmp(#[garde(dive)] IcmpCheck),
+    /// Asks for the time.
+    Ntp(#[garde(dive)] NtpCheck),
+    /// Hears from the kernel when the last socket that serves a port is released.
     Listener(#[garde(dive)] ListenerCheck),
 }
 
@@ -205,6 +213,9 @@ impl Check {
             Self::Dns(check) => check.common(),
             Self::Exec(check) => check.common(),
             Self::File(check) => check.common(),
+            Self::Address(check) => check.common(),
+            Self::Icmp(check) => check.common(),
+            Self::Ntp(check) => check.common(),
             Self::Listener(check) => check.common(),
         }
     }
@@ -222,6 +233,9 @@ impl Check {
             Self::Dns(_) => "dns",
             Self::Exec(_) => "exec",
             Self::File(_) => "file",
+            Self::Address(_) => "address",
+            Self::Icmp(_) => "icmp",
+            Self::Ntp(_) => "ntp",
             Self::Listener(_) => "listener",
         })
     }

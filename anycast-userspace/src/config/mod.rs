@@ -2,11 +2,13 @@
 //!
 //! It only describes: it opens no socket, reads no clock, and knows no running state.
 
+pub mod bfd;
 pub mod bgp;
 pub mod check;
 pub mod dataplane;
 mod duration;
 mod error;
+mod hook;
 mod load;
 mod locate;
 mod node;
@@ -23,9 +25,10 @@ use serde::{Deserialize, Serialize};
 pub use crate::rib::{Attributes, NextHop};
 pub use bgp::Bgp;
 pub use check::Check;
-pub use dataplane::{DataPlane, Fragments, OnDown, Policy, Port, Unlisted};
+pub use dataplane::{DataPlane, OnDown, Port, Unlisted};
 pub use duration::Span;
 pub use error::{ConfigError, Problem};
+pub use hook::Hook;
 pub use locate::Place;
 pub use node::{Control, DEFAULT_SOCKET, Node};
 pub use require::{Damping, Require};

@@ -4,8 +4,9 @@ use std::net::SocketAddr;
 use std::time::Duration;
 
 use domain::base::iana::Rcode;
-use domain::base::{Message, MessageBuilder, Name, Rtype};
-use domain::rdata::{A, Txt};
+use domain::base::opt::Nsid;
+use domain::base::{Message, MessageBuilder, Name, Rtype, Ttl};
+use domain::rdata::{A, Soa, Txt};
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::{TcpListener, UdpSocket};
 
@@ -269,4 +270,69 @@ async fn a_closed_udp_port_is_told_at_once_not_at_the_timeout() {
     let outcome = first_outcome(&format!("type = \"dns\"\nport = {port}\ntimeout = \"10s\"")).await;
     assert_fails(&outcome, FailureKind::Refused, "refused");
     assert!(started.elapsed() < Duration::from_secs(5));
+}
+
+/// A SOA answer with a serial, and with a name server identifier when one was asked for.
+fn soa(query: &Query, serial: u32) -> Vec<u8> {
+    let mut builder = MessageBuilder::new_vec()
+        .start_answer(query, Rcode::NOERROR)
+        .expect("an answer");
+    let name: Name<Vec<u8>> = "city.example".parse().expect("a name");
+    let [refresh, retry, expire, minimum] = [Ttl::from_secs(60); 4];
+    let data = Soa::new(&name, &name, serial.into(), refresh, retry, expire, minimum);
+    builder.push((&name, 60, data)).expect("room");
+    let mut builder = builder.additional();
+    if query.opt().is_some_and(|opt| opt.opt().nsid().is_some()) {
+        builder
+            .opt(|opt| opt.push(Nsid::from_slice(b"city-a").expect("a short name")))
+            .expect("room");
+    }
+    builder.finish()
+}
+
+#[tokio::test]
+async fn a_serial_may_lag_behind_a_reference_that_answers_and_no_further_than_allowed() {
+    let own = server(|q| vec![soa(q, 7)], silence).await;
+    let newer = server(|q| vec![soa(q, 9)], silence).await;
+    let mute = server(silence, silence).await;
+    let cases = [
+        (newer, 2, Ok("serial 7")),
+        (newer, 1, Err("serial 7 is 2 behind 9")),
+        (own, 0, Ok("serial 7")),
+        (mute, 0, Ok("does not say")),
+    ];
+    for (reference, max_lag, want) in cases {
+        let outcome = first_outcome(&format!(
+            "type = \"dns\"\nport = {own}\nquery = \"city.example.\"\nrecord = \"SOA\"\ntimeout = \"1s\"\n\
+             serial = {{ server = \"127.0.0.1:{reference}\", max_lag = {max_lag} }}"
+        ))
+        .await;
+        match want {
+            Ok(words) => {
+                assert!(outcome.passed(), "{outcome:?}");
+                assert!(outcome.detail().contains(words), "{outcome:?}");
+            }
+            Err(words) => assert_fails(&outcome, FailureKind::Mismatch, words),
+        }
+    }
+}
+
+#[tokio::test]
+async fn an_answer_of_another_node_is_told_by_its_name_server_identifier() {
+    let named = server(|q| vec![soa(q, 7)], silence).await;
+    let nameless = server(|q| vec![right(q)], silence).await;
+    for (port, nsid, want) in [
+        (named, "city-a", None),
+        (named, "city-b", Some("comes from `city-a`")),
+        (nameless, "city-a", Some("no name server identifier")),
+    ] {
+        let outcome = first_outcome(&format!(
+            "type = \"dns\"\nport = {port}\nquery = \"city.example.\"\nnsid = \"{nsid}\"\ntimeout = \"5s\""
+        ))
+        .await;
+        match want {
+            None => assert!(outcome.passed(), "{outcome:?}"),
+            Some(words) => assert_fails(&outcome, FailureKind::Mismatch, words),
+        }
+    }
 }

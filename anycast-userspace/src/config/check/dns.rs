@@ -1,6 +1,6 @@
 //! The `dns` check.
 
-use std::net::IpAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::str::FromStr;
 
 use domain::base::Name;
@@ -55,7 +55,33 @@ check_type! {
         #[garde(skip)]
         #[serde(default, skip_serializing_if = "Option::is_none")]
         pub answer_matches: Option<Pattern>,
+        /// The name server identifier (RFC 5001) that the answer must carry: tells this node's answer
+        /// from another's.
+        #[garde(inner(length(bytes, min = 1, max = 255)))]
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        pub nsid: Option<String>,
+        /// Compare the zone's serial with another server's; needs `record = "SOA"`.
+        #[garde(dive)]
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        pub serial: Option<SerialReference>,
     }
+}
+
+/// What a DNS check compares a zone's serial with.
+#[derive(
+    Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema, garde::Validate,
+)]
+#[serde(deny_unknown_fields)]
+pub struct SerialReference {
+    /// The server to ask for the same SOA record, as `"192.0.2.53:53"`. While it does not answer, the
+    /// serial is not judged: a reference must not take every node out of service.
+    #[garde(skip)]
+    #[schemars(with = "String")]
+    pub server: SocketAddr,
+    /// By how much the zone's serial may lag behind the reference's (RFC 1982; default 0).
+    #[garde(range(max = 1_000_000))]
+    #[serde(default)]
+    pub max_lag: u32,
 }
 
 /// What carries a DNS query.
@@ -113,4 +139,12 @@ fn is_class<C>(text: &str, _: &C) -> garde::Result {
 
 fn is_rcode<C>(text: &str, _: &C) -> garde::Result {
     parses::<OptRcode>(text, "a DNS response code, such as `NOERROR` or `NXDOMAIN`")
+}
+
+/// No other record holds a serial.
+pub(super) fn serial_needs_soa<C>(check: &DnsCheck, _: &C) -> garde::Result {
+    if check.serial.is_some() && !check.record.eq_ignore_ascii_case("SOA") {
+        return Err(garde::Error::new("`serial` needs `record = \"SOA\"`"));
+    }
+    Ok(())
 }

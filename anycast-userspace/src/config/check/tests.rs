@@ -126,6 +126,14 @@ fn errors_name_the_field_and_what_is_wrong_with_it() {
             "unknown variant `quic`",
         ),
         (
+            "type = \"dns\"\nserial = { server = \"192.0.2.1:53\" }",
+            "`serial` needs `record = \"SOA\"`",
+        ),
+        (
+            "type = \"ntp\"\nmax_stratum = 16",
+            "max_stratum: greater than 15",
+        ),
+        (
             "type = \"exec\"\ncommand = []",
             "command: length is lower than 1",
         ),

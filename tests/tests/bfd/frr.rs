@@ -1,5 +1,6 @@
 //! FRR as a BFD peer: zebra, which knows the interfaces, and bfdd.
 
+use std::collections::BTreeMap;
 use std::fmt::Write as _;
 use std::net::IpAddr;
 use std::time::Duration;
@@ -49,21 +50,17 @@ impl Frr {
         run("vtysh", &arguments)
     }
 
-    fn session(&self, node: IpAddr) -> Result<Value> {
+    fn sessions(&self) -> Result<Vec<Value>> {
         let text = self.vtysh(&["show bfd peers json"])?;
-        let peers: Vec<Value> = serde_json::from_str(&text)?;
-        let address = Value::String(node.to_string());
-        let found = peers.into_iter().find(|peer| peer["peer"] == address);
-        found.with_context(|| format!("no session with {node} in:\n{text}"))
+        serde_json::from_str(&text).context("FRR's sessions")
     }
 
-    /// What FRR says of the reason that the node last gave.
-    pub(crate) fn remote_diagnostic(&self, node: IpAddr) -> Result<String> {
-        let session = self.session(node)?;
-        Ok(session["remote-diagnostic"]
-            .as_str()
-            .unwrap_or_default()
-            .to_owned())
+    /// What FRR says of the reasons that the node last gave.
+    pub(crate) fn remote_diagnostics(&self) -> Result<Vec<Value>> {
+        let sessions = self.sessions()?.into_iter();
+        Ok(sessions
+            .map(|session| session["remote-diagnostic"].clone())
+            .collect())
     }
 
     /// Applies a command to every session: `"shutdown"`.
@@ -127,14 +124,17 @@ impl BfdDaemon for Frr {
         Ok(self.bfdd.as_ref().context("bfdd was killed")?.pid())
     }
 
-    fn view(&self, node: IpAddr) -> Result<View> {
-        let session = self.session(node)?;
-        let interval = |key: &str| session[key].as_u64().unwrap_or_default();
-        let transmit = interval("transmit-interval").max(interval("remote-receive-interval"));
-        Ok(View {
-            up: session["status"] == "up",
-            transmit: Duration::from_millis(transmit),
-        })
+    fn views(&self) -> Result<BTreeMap<IpAddr, View>> {
+        let view = |session: &Value| {
+            let interval = |key: &str| session[key].as_u64().unwrap_or_default();
+            let transmit = interval("transmit-interval").max(interval("remote-receive-interval"));
+            let view = View {
+                up: session["status"] == "up",
+                transmit: Duration::from_millis(transmit),
+            };
+            Some((session["peer"].as_str()?.parse().ok()?, view))
+        };
+        Ok(self.sessions()?.iter().filter_map(view).collect())
     }
 
     fn set_interval(&self, interval: Duration) -> Result<()> {

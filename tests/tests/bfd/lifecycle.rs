@@ -5,9 +5,13 @@ use std::time::Duration;
 
 use anycast_tests::peers::{in_namespace, wait_until};
 use anycast_userspace::bfd::iana::PORT_MULTIHOP;
-use anycast_userspace::bfd::{AddError, Diagnostic, DownReason, EventKind, Manager, Peer, State};
+use anycast_userspace::bfd::{
+    AddError, Diagnostic, DownReason, Event, EventKind, Manager, Peer, State,
+};
 use anycast_userspace::config::bfd::Bfd;
 use tokio::runtime::Runtime;
+use tokio::sync::mpsc;
+use tokio::time::timeout;
 
 use crate::bird::Bird;
 use crate::daemon::{ADDRESSES, BfdDaemon as _, router};
@@ -27,6 +31,13 @@ fn peer(address: &str, settings: Bfd) -> Peer {
 fn runtime() -> Runtime {
     let mut builder = tokio::runtime::Builder::new_current_thread();
     builder.enable_all().build().expect("a runtime")
+}
+
+/// The next event, within what a session needs to come up.
+fn next(runtime: &Runtime, events: &mut mpsc::Receiver<Event>) -> Option<Event> {
+    let limit = Duration::from_secs(15);
+    let event = runtime.block_on(async { timeout(limit, events.recv()).await });
+    event.expect("something happens")
 }
 
 #[test]
@@ -92,9 +103,7 @@ fn an_address_and_an_interface_that_come_later_are_used_when_they_come() {
         assert!(why.is_some_and(|why| why.contains("No such device")));
         let router = router().expect("a router");
         let _bird = Bird::start(&router).expect("BIRD starts");
-        let event = runtime
-            .block_on(async { tokio::time::timeout(Duration::from_secs(15), events.recv()).await });
-        let event = event.expect("it comes up").expect("BFD runs");
+        let event = next(&runtime, &mut events).expect("BFD runs");
         assert_eq!(event.kind, EventKind::Up);
         assert_eq!(
             runtime.block_on(manager.status()).sessions[0].send_error,
@@ -132,12 +141,8 @@ fn a_multihop_session_uses_its_own_port_and_minds_the_hops() {
         let session = runtime
             .block_on(manager.add(far(64)))
             .expect("it can be added");
-        let event = runtime
-            .block_on(async { tokio::time::timeout(Duration::from_secs(15), events.recv()).await });
-        assert_eq!(
-            event.expect("it comes up").expect("BFD runs").kind,
-            EventKind::Up
-        );
+        let event = next(&runtime, &mut events).expect("BFD runs");
+        assert_eq!(event.kind, EventKind::Up);
         // Would take the session down if it were let in; it has come over too many hops.
         let discriminator = session.discriminator();
         let farther = attacker(&router, PORT_MULTIHOP, 63);
@@ -153,10 +158,12 @@ fn a_multihop_session_uses_its_own_port_and_minds_the_hops() {
         bird.wait_for_single(true).expect("BIRD agrees");
 
         runtime.block_on(session.configure(far(63).settings));
+        // Commands are done in order: once this is answered, that one has its effect.
+        assert_eq!(discarded().ttl, 1);
         farther
             .send(&packet(discriminator))
             .expect("it can be sent");
-        let event = runtime.block_on(events.recv()).expect("BFD runs");
+        let event = next(&runtime, &mut events).expect("BFD runs");
         let signaled = DownReason::NeighborSignaledDown(Diagnostic::NONE);
         assert_eq!(event.kind, EventKind::Down(signaled), "now it is let in");
     });
@@ -176,14 +183,10 @@ fn handles_that_are_all_dropped_take_their_sessions_down_in_order() {
         let session = runtime
             .block_on(manager.add(near))
             .expect("it can be added");
-        let event = runtime.block_on(events.recv()).expect("BFD runs");
+        let event = next(&runtime, &mut events).expect("BFD runs");
         assert_eq!(event.kind, EventKind::Up);
         drop((session, manager));
-        assert_eq!(
-            runtime.block_on(events.recv()),
-            None,
-            "the thread has ended"
-        );
+        assert_eq!(next(&runtime, &mut events), None, "the thread has ended");
         bird.wait_for_single(false).expect("BIRD was told");
     });
 }

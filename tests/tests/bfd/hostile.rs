@@ -16,6 +16,9 @@ use crate::bird::Bird;
 use crate::daemon::{BfdDaemon, router};
 use crate::node::Node;
 
+/// Which counter a packet raises.
+type Count = fn(&mut Discarded);
+
 /// A packet that passes every check of the codec: down, from discriminator 1, for `your`.
 pub(crate) fn packet(your: u32) -> [u8; 24] {
     let mut octets = [0; 24];
@@ -75,12 +78,12 @@ fn every_packet_that_is_discarded_is_counted_by_its_reason() {
         let socket = attacker(router, PORT_SINGLE_HOP, 255);
         let too_far = attacker(router, PORT_SINGLE_HOP, 254);
         let zero_multiplier = with(2, 0);
-        let cases: [(&UdpSocket, Vec<u8>, fn(&mut Discarded)); 8] = [
+        let cases: [(&UdpSocket, Vec<u8>, Count); 8] = [
             // Each of these would take the session down if it were let in.
             (&too_far, packet(ours).to_vec(), |d| d.ttl += 1),
             (&too_far, packet(0).to_vec(), |d| d.ttl += 1),
             (&socket, packet(ours ^ 1).to_vec(), |d| {
-                d.unknown_session += 1
+                d.unknown_session += 1;
             }),
             (&socket, with(0, 0), |d| d.version += 1),
             (&socket, with(3, 23), |d| d.length += 1),

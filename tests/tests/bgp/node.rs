@@ -186,6 +186,13 @@ impl Node {
         .unwrap();
     }
 
+    /// What BFD reports when it finds the peer gone.
+    pub(crate) async fn bfd_down(&self, peer: &str) {
+        self.speaker()
+            .bfd_down(peer, "nothing heard for 150 ms")
+            .await;
+    }
+
     /// Stops as the daemon does.
     pub(crate) async fn shutdown(&mut self, communication: &str) {
         let speaker = self.speaker.take().expect("the speaker runs");

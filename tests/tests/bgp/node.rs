@@ -11,7 +11,7 @@ use garde::Validate;
 use tokio::sync::{mpsc, watch};
 
 /// Longer than any of these takes; a test that waits this long has failed.
-pub(crate) const LIMIT: Duration = Duration::from_secs(15);
+pub(crate) const LIMIT: Duration = Duration::from_secs(30);
 
 /// A runtime whose threads are in the calling thread's namespace.
 pub(crate) fn runtime() -> tokio::runtime::Runtime {

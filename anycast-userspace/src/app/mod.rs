@@ -2,8 +2,10 @@
 //! order. It makes no decisions of its own.
 
 mod node;
+mod peers;
 mod plane;
 mod signals;
+mod sockets;
 
 use std::path::Path;
 

@@ -138,10 +138,18 @@ fn a_dead_server_loses_its_route(
     timeline.note_at(
         down.at(),
         &format!(
-            "{SERVICE} in city-a is down ({reason}), {}",
+            "{SERVICE} in city-a is down, {}: {reason}",
             since(down.at())
         ),
     );
+    for (kind, what) in [
+        ("data_plane_applied", "the maps say so too"),
+        ("route_withdrawn", "the routes are withdrawn"),
+    ] {
+        let log = lab.node(City::A).events()?;
+        let event = log.wait(events, what, SETTLE, |event| event.kind == kind)?;
+        timeline.note_at(event.at(), &format!("{what}, {}", since(event.at())));
+    }
     for service in SERVICES {
         let gone = lab.watch(ROUTER_A).left(routes, service, TO_NODE, SETTLE)?;
         timeline.check_at(
@@ -296,7 +304,8 @@ fn a_stop_is_clean(lab: &mut Lab, timeline: &mut Timeline<'_>) -> anyhow::Result
     );
     client_reaches(lab, City::B, timeline)?;
     let report = load.finish()?;
-    timeline.check(report.answered_by(City::B) > 0, &tell(&report));
+    let moved = report.answered_by(City::B) > 0;
+    timeline.check(moved && report.lost() == 0, &tell(&report));
     Ok(())
 }
 

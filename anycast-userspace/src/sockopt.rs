@@ -176,3 +176,72 @@ fn set<T>(socket: BorrowedFd<'_>, level: c_int, name: c_int, value: &T) -> io::R
 fn length_of<T>() -> socklen_t {
     socklen_t::try_from(size_of::<T>()).expect("options are small")
 }
+
+#[cfg(test)]
+mod tests {
+    use std::net::{Ipv4Addr, SocketAddr, TcpListener};
+    use std::os::fd::AsFd;
+    use std::time::Duration;
+
+    use socket2::{Domain, Socket, Type};
+
+    use super::*;
+
+    const LOOPBACK: IpAddr = IpAddr::V4(Ipv4Addr::LOCALHOST);
+    const WAIT: Duration = Duration::from_millis(300);
+
+    /// A listener that wants signatures with this key.
+    fn listener(key: &[u8], prefix_length: Option<u8>) -> TcpListener {
+        let listener = TcpListener::bind((LOOPBACK, 0)).unwrap();
+        let peer = match prefix_length {
+            None => LOOPBACK,
+            Some(_) => IpAddr::V4(Ipv4Addr::new(127, 0, 0, 0)),
+        };
+        set_md5_key(listener.as_fd(), peer, prefix_length, key).unwrap();
+        listener
+    }
+
+    fn connects(to: SocketAddr, prepare: impl Fn(&Socket)) -> bool {
+        let socket = Socket::new(Domain::IPV4, Type::STREAM, None).unwrap();
+        prepare(&socket);
+        socket.connect_timeout(&to.into(), WAIT).is_ok()
+    }
+
+    #[test]
+    fn only_the_same_md5_key_connects() {
+        for prefix_length in [None, Some(8)] {
+            let listener = listener(b"sesame", prefix_length);
+            let address = listener.local_addr().unwrap();
+            for (key, want) in [(&b"sesame"[..], true), (b"other", false), (b"", false)] {
+                let connected = connects(address, |socket| {
+                    if !key.is_empty() {
+                        set_md5_key(socket.as_fd(), LOOPBACK, None, key).unwrap();
+                    }
+                });
+                assert_eq!(connected, want, "{key:?} {prefix_length:?}");
+            }
+        }
+    }
+
+    #[test]
+    fn a_key_that_is_too_long_is_refused() {
+        let listener = TcpListener::bind((LOOPBACK, 0)).unwrap();
+        let error = set_md5_key(listener.as_fd(), LOOPBACK, None, &[b'x'; 81]).unwrap_err();
+        assert_eq!(error.kind(), io::ErrorKind::InvalidInput);
+    }
+
+    #[test]
+    fn a_low_ttl_does_not_reach_a_socket_that_wants_a_high_one() {
+        let listener = TcpListener::bind((LOOPBACK, 0)).unwrap();
+        set_min_ttl(listener.as_fd(), true, 255).unwrap();
+        let address = listener.local_addr().unwrap();
+        assert!(connects(address, |socket| socket.set_ttl_v4(255).unwrap()));
+        assert!(!connects(address, |socket| socket.set_ttl_v4(254).unwrap()));
+    }
+
+    #[test]
+    fn the_kernel_says_whether_it_has_tcp_ao() {
+        let listener = TcpListener::bind((LOOPBACK, 0)).unwrap();
+        has_tcp_ao(listener.as_fd()).expect("yes or no");
+    }
+}

@@ -23,6 +23,15 @@ pub(crate) const TOOLS: &[(&str, &str)] = &[
     ("ping", "iputils-ping"),
 ];
 
+/// Programs that only the tests use.
+pub(crate) const TEST_TOOLS: &[(&str, &str)] = &[
+    ("exabgp", "exabgp"),
+    ("gobgp", "gobgpd"),
+    ("setpriv", "util-linux"),
+    ("tshark", "tshark"),
+    ("vtysh", "frr"),
+];
+
 /// Installs the packages of those programs that are missing.
 pub(crate) fn ensure_tools(tools: &[(&str, &str)]) -> anyhow::Result<()> {
     let missing: Vec<&str> = tools

@@ -6,7 +6,7 @@ use std::path::PathBuf;
 use anyhow::bail;
 
 use crate::command::{cargo, root, run, say};
-use crate::setup;
+use crate::{packages, setup};
 
 #[derive(Debug, clap::Args)]
 pub(crate) struct Args {
@@ -47,6 +47,7 @@ pub(crate) fn binary() -> PathBuf {
 
 pub(crate) fn run_tests(args: &Args) -> anyhow::Result<()> {
     setup::run()?;
+    packages::ensure_tools(packages::TEST_TOOLS)?;
     run_all(args.filter.as_deref())?;
     say("all tests passed");
     Ok(())

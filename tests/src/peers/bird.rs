@@ -73,10 +73,10 @@ impl Bird {
     /// Waits until the answer to a command satisfies a test, and returns it.
     ///
     /// # Errors
-    /// It does not within ten seconds; the error has the last answer and BIRD's log.
+    /// It does not within 30 seconds; the error has the last answer and BIRD's log.
     pub fn wait_for(&self, command: &str, test: impl Fn(&str) -> bool) -> Result<String> {
         let mut last = String::new();
-        let limit = Duration::from_secs(10);
+        let limit = Duration::from_secs(30);
         let found = wait_until(&format!("BIRD's answer to `{command}`"), limit, || {
             last = self
                 .birdc(command)
@@ -140,7 +140,7 @@ impl RoutingDaemon for Bird {
             &["-f", "-c", &configuration, "-s", &socket],
         )?;
         self.daemon = Some(daemon);
-        wait_until("BIRD answers", Duration::from_secs(5), || {
+        wait_until("BIRD answers", Duration::from_secs(60), || {
             self.birdc("show status").ok()
         })
         .with_context(|| self.log())?;

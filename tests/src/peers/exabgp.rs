@@ -103,7 +103,7 @@ impl RoutingDaemon for ExaBgp {
         )?;
         self.daemon = Some(daemon);
         let log = self.scratch.path().join("exabgp.log");
-        wait_until("ExaBGP starts", Duration::from_secs(10), || {
+        wait_until("ExaBGP starts", Duration::from_secs(60), || {
             let text = std::fs::read_to_string(&log).ok()?;
             text.contains("configuration").then_some(())
         })

@@ -151,7 +151,7 @@ impl RoutingDaemon for Frr {
         self.kill();
         self.zebra = Some(self.daemon("zebra")?);
         let zserv = self.scratch.path().join("zserv.api");
-        let limit = Duration::from_secs(10);
+        let limit = Duration::from_secs(60);
         wait_until("zebra listens", limit, || zserv.exists().then_some(()))?;
         if self.scratch.path().join("bfdd.conf").exists() {
             self.bfdd = Some(self.daemon("bfdd")?);

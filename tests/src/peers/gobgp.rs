@@ -95,7 +95,7 @@ impl RoutingDaemon for GoBgp {
             "gobgpd",
             &["-f", &configuration.to_string_lossy()],
         )?);
-        wait_until("gobgpd answers", Duration::from_secs(10), || {
+        wait_until("gobgpd answers", Duration::from_secs(60), || {
             self.gobgp(&["neighbor"]).ok()
         })
         .with_context(|| self.log())?;

@@ -134,7 +134,7 @@ impl Router {
         let theirs = format!("/proc/{}/ns/net", self.pid());
         super::wait_until(
             "the router's namespace",
-            std::time::Duration::from_secs(5),
+            std::time::Duration::from_secs(60),
             || {
                 std::fs::read_link(&theirs)
                     .ok()

@@ -366,3 +366,28 @@ fn two_connections_at_once_become_one_session() {
         });
     });
 }
+
+#[test]
+fn a_failure_that_bfd_reports_ends_the_session_and_it_comes_back() {
+    in_namespace(|| {
+        runtime().block_on(async {
+            let (_router, bird, mut node) = pair("", "");
+            node.established("peer1").await;
+            node.want(routes(ANY, Attributes::default())).await;
+            bird.wait_for("show route count", |text| text.contains("Total: 2 of 2"))
+                .unwrap();
+            node.bfd_down("nobody").await;
+            node.bfd_down("peer1").await;
+            node.event("peer1", |kind| match kind {
+                EventKind::NotificationSent(sent) => {
+                    ((sent.code, sent.subcode) == (6, 10)).then_some(())
+                }
+                _ => None,
+            })
+            .await;
+            node.established("peer1").await;
+            bird.wait_for("show route count", |text| text.contains("Total: 2 of 2"))
+                .unwrap();
+        });
+    });
+}

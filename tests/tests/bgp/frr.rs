@@ -1,6 +1,7 @@
 //! What only FRR does: graceful restart keeps routes of a node that has gone.
 
 use anycast_tests::peers::{Frr, Options, Router, RoutingDaemon, in_namespace, wait_until};
+use anycast_userspace::bgp::EventKind;
 use anycast_userspace::rib::Attributes;
 
 use crate::node::{LIMIT, Node, routes, runtime};
@@ -33,10 +34,17 @@ fn a_stop_clears_a_route_that_graceful_restart_would_keep() {
                 frr.table().ok()?.is_empty().then_some(())
             })
             .unwrap_or_else(|error| panic!("{error}: {:#?}", frr.table()));
-            let neighbour = frr.vtysh("show bgp neighbors 10.0.1.1").unwrap();
-            assert!(
-                neighbour.contains("Administrative Shutdown/Hard Reset"),
-                "{neighbour}"
+            let sent = node
+                .event("peer1", |kind| match kind {
+                    EventKind::NotificationSent(sent) if sent.subcode == 9 => {
+                        Some(sent.to_string())
+                    }
+                    _ => None,
+                })
+                .await;
+            assert_eq!(
+                sent,
+                "Hard Reset, Administrative Shutdown (6/9): \"maintenance\""
             );
         });
     });

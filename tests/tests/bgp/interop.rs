@@ -14,7 +14,7 @@ const IPV4: &str = "192.168.250.1/32";
 const IPV6: &str = "fd00:250::1/128";
 const BOTH: &[&str] = &[IPV4, IPV6];
 /// The slowest daemon looks at its timers every few seconds.
-const LIMIT: Duration = Duration::from_secs(20);
+const LIMIT: Duration = Duration::from_secs(40);
 
 /// Waits until the daemon's table satisfies a test.
 fn learnt<D: RoutingDaemon>(daemon: &D, what: &str, test: impl Fn(&Table) -> bool) -> Table {

@@ -11,7 +11,7 @@ use garde::Validate;
 use tokio::sync::{mpsc, watch};
 
 /// Longer than any of these takes; a test that waits this long has failed.
-pub(crate) const LIMIT: Duration = Duration::from_secs(15);
+pub(crate) const LIMIT: Duration = Duration::from_secs(30);
 
 /// A runtime whose threads are in the calling thread's namespace.
 pub(crate) fn runtime() -> tokio::runtime::Runtime {
@@ -184,6 +184,13 @@ impl Node {
             std::net::TcpListener::bind(address).ok()
         })
         .unwrap();
+    }
+
+    /// What BFD reports when it finds the peer gone.
+    pub(crate) async fn bfd_down(&self, peer: &str) {
+        self.speaker()
+            .bfd_down(peer, "nothing heard for 150 ms")
+            .await;
     }
 
     /// Stops as the daemon does.

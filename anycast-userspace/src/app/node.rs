@@ -26,12 +26,16 @@ use crate::controller::{Channels, Controller, Facts, ServiceSettings, ShowPeers}
 use crate::dataplane::{self, DataPlane};
 use crate::decision::Pace;
 use crate::health;
+use crate::hooks;
 use crate::planes::{self, Modes, PeerNews, PeerReport};
 use crate::rib::DesiredRoutes;
 use crate::writer;
 
 /// The most time that closing the sessions may take before the daemon exits all the same.
 const CLOSING: Duration = Duration::from_secs(5);
+
+/// The most time that hooks get to end before the daemon exits.
+const HOOKS: Duration = Duration::from_secs(5);
 
 /// How long packets are still served after the sessions have been closed, while the withdrawal spreads.
 const SPREADING: Duration = Duration::from_millis(500);
@@ -113,6 +117,12 @@ impl Node {
             counters,
         };
         let controller = Controller::new(settings, facts, channels);
+        let services = config.services.iter();
+        let hooks = hooks::spawn(
+            &config.node.name,
+            services.map(|service| (service.name.clone(), service.hooks.clone())),
+            controller.follow(),
+        );
         notify(&[sd_notify::NotifyState::Ready]);
         let controller = controller.run(signals.next()).await;
         notify(&[sd_notify::NotifyState::Stopping]);
@@ -121,6 +131,7 @@ impl Node {
         serving.abort();
         // The writer ends, and gives the data plane back, when the controller's channels are gone.
         drop(controller);
+        hooks.finish(HOOKS).await;
         Ok(())
     }
 
@@ -321,7 +332,8 @@ fn to_the_controller(service: &Service, id: u32) -> ServiceSettings {
             service.require,
             service.hold_down.0,
             service.damping,
-        ),
+        )
+        .with_needs(&service.needs),
         pace: Pace {
             linger: service.linger.0,
             drain_delay: service.drain_delay.0,

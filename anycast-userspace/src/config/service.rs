@@ -8,7 +8,7 @@ use ipnet::IpNet;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use super::{Check, Damping, OnDown, Port, Require, Span, Unlisted};
+use super::{Check, Damping, Hook, OnDown, Port, Require, Span, Unlisted};
 use crate::rib::{Attributes, Community};
 
 /// The most addresses of one service.
@@ -53,6 +53,11 @@ pub struct Service {
     #[garde(dive)]
     #[serde(default)]
     pub require: Require,
+    /// Names of services that must be up or degraded for this one to be: a failure of theirs is a failure
+    /// of this one. Default: none.
+    #[garde(skip)]
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub needs: Vec<String>,
     /// After going down, the least time before the service is announced again. Default: `"5s"`.
     #[garde(skip)]
     #[serde(default = "five_seconds")]
@@ -97,6 +102,10 @@ pub struct Service {
     #[garde(dive)]
     #[serde(default)]
     pub checks: Vec<Check>,
+    /// Commands to run when its state changes.
+    #[garde(dive)]
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub hooks: Vec<Hook>,
 }
 
 /// Who announces a service.

@@ -4,6 +4,7 @@
 
 pub mod addresses;
 pub mod app;
+pub mod bfd;
 pub mod bgp;
 pub mod checks;
 pub mod cli;
@@ -16,6 +17,7 @@ pub mod decision;
 pub mod events;
 pub mod health;
 pub mod hooks;
+pub mod listener;
 mod logging;
 pub mod planes;
 pub mod privileges;

@@ -218,23 +218,13 @@ impl Drop for Namespace {
 /// # Errors
 /// When an interface of that name exists, or ethtool is missing.
 pub fn veth(left: (&Namespace, &str), right: (&Namespace, &str)) -> anyhow::Result<()> {
-    process::output(command(
-        "ip",
-        &[
-            "link",
-            "add",
-            left.1,
-            "netns",
-            &left.0.name,
-            "type",
-            "veth", //
-            "peer",
-            "name",
-            right.1,
-            "netns",
-            &right.0.name,
-        ],
-    ))?;
+    // Native XDP asks for as many queues at one end as at the other.
+    let line = format!(
+        "link add {} netns {} numtxqueues 1 numrxqueues 1 type veth \
+         peer name {} netns {} numtxqueues 1 numrxqueues 1",
+        left.1, left.0.name, right.1, right.0.name
+    );
+    process::output(command("ip", &line.split_whitespace().collect::<Vec<_>>()))?;
     for (namespace, interface) in [left, right] {
         let mut ethtool = namespace.command("ethtool")?;
         ethtool.args(["-K", interface, "tx", "off"]);

@@ -16,17 +16,19 @@ use tokio::task::JoinHandle;
 
 use super::plane::LoadedPlane;
 use super::signals::Signals;
+use super::sockets;
 use crate::addresses::ManagedAddresses;
 use crate::bgp::{self, Speaker};
 use crate::checks::{self, RunningChecks, Subject};
-use crate::config::{Announcer, Config, Service};
+use crate::config::{Announcer, Config, Hook, Service};
 use crate::control::protocol::InterfaceStatus;
 use crate::control::server::{self, Server};
 use crate::controller::{Channels, Controller, Facts, ServiceSettings, ShowPeers};
 use crate::dataplane::{self, DataPlane};
 use crate::decision::Pace;
 use crate::health;
-use crate::hooks;
+use crate::hooks::{self, RunningHooks};
+use crate::listener::Watcher;
 use crate::planes::{self, Modes, PeerNews, PeerReport};
 use crate::rib::DesiredRoutes;
 use crate::writer;
@@ -34,11 +36,11 @@ use crate::writer;
 /// The most time that closing the sessions may take before the daemon exits all the same.
 const CLOSING: Duration = Duration::from_secs(5);
 
-/// The most time that hooks get to end before the daemon exits.
-const HOOKS: Duration = Duration::from_secs(5);
-
 /// How long packets are still served after the sessions have been closed, while the withdrawal spreads.
 const SPREADING: Duration = Duration::from_millis(500);
+
+/// The most time that hooks of the last transitions get before they are killed.
+const LAST_HOOKS: Duration = Duration::from_secs(5);
 
 /// The parts that must be taken down.
 #[derive(Default)]
@@ -48,6 +50,8 @@ pub(super) struct Node {
     checks: Vec<RunningChecks>,
     writer: Option<JoinHandle<LoadedPlane>>,
     idle_plane: Option<DataPlane>,
+    sockets: Vec<Watcher>,
+    hooks: Option<RunningHooks>,
 }
 
 /// The speaker, shared with those who show its state; empty once it has been closed.
@@ -100,6 +104,9 @@ impl Node {
             .await?;
         self.start_writer(&settings, modes_seen, map_reports, counter_requests)?;
         self.start_checks(config, &check_reports);
+        self.sockets = sockets::watch(config, &settings, &check_reports)?;
+        // The checks hold their own senders: the channel ends with the last of them.
+        drop(check_reports);
         let serving = tokio::spawn(socket.serve(call_sender));
 
         let facts = Facts {
@@ -117,12 +124,11 @@ impl Node {
             counters,
         };
         let controller = Controller::new(settings, facts, channels);
-        let services = config.services.iter();
-        let hooks = hooks::spawn(
+        self.hooks = Some(hooks::spawn(
             &config.node.name,
-            services.map(|service| (service.name.clone(), service.hooks.clone())),
+            hooks_of(config),
             controller.follow(),
-        );
+        ));
         notify(&[sd_notify::NotifyState::Ready]);
         let controller = controller.run(signals.next()).await;
         notify(&[sd_notify::NotifyState::Stopping]);
@@ -131,7 +137,9 @@ impl Node {
         serving.abort();
         // The writer ends, and gives the data plane back, when the controller's channels are gone.
         drop(controller);
-        hooks.finish(HOOKS).await;
+        if let Some(hooks) = self.hooks.take() {
+            hooks.finish(LAST_HOOKS).await;
+        }
         Ok(())
     }
 
@@ -140,6 +148,9 @@ impl Node {
         self.close_sessions().await;
         for checks in self.checks.drain(..) {
             checks.stop().await;
+        }
+        for sockets in self.sockets.drain(..) {
+            sockets.stop().await;
         }
         let plane = match self.writer.take() {
             Some(writer) => writer.await.ok().map(|plane| plane.maps),
@@ -156,6 +167,10 @@ impl Node {
         let plane = self.idle_plane.insert(DataPlane::load(&config.dataplane)?);
         plane.apply(&dataplane::Desired {
             services: config.services.iter().map(in_the_maps).collect(),
+            identity: Some(config.node.name.clone()),
+            allow: config.dataplane.allow.clone(),
+            deny: config.dataplane.deny.clone(),
+            exempt: config.dataplane.exempt.clone(),
         })?;
         config
             .dataplane
@@ -287,11 +302,12 @@ async fn carry(mut events: mpsc::Receiver<bgp::Event>, reports: mpsc::Sender<Pee
             } => PeerNews::Down { reason },
             bgp::EventKind::Applied {
                 generation,
-                changes,
+                announced,
+                withdrawn,
             } => PeerNews::Applied {
                 generation,
-                announced: changes as u64,
-                withdrawn: 0,
+                announced: announced as u64,
+                withdrawn: withdrawn as u64,
                 at: event.at,
             },
             bgp::EventKind::State { .. }
@@ -309,6 +325,13 @@ async fn carry(mut events: mpsc::Receiver<bgp::Event>, reports: mpsc::Sender<Pee
     }
 }
 
+fn hooks_of(config: &Config) -> impl Iterator<Item = (String, Vec<Hook>)> {
+    config
+        .services
+        .iter()
+        .map(|service| (service.name.clone(), service.hooks.clone()))
+}
+
 fn in_the_maps(service: &Service) -> dataplane::Service {
     dataplane::Service {
         name: service.name.clone(),
@@ -316,7 +339,14 @@ fn in_the_maps(service: &Service) -> dataplane::Service {
         ports: service.ports.clone(),
         on_down: service.on_down,
         unlisted: service.unlisted,
-        ..dataplane::Service::default()
+        state: dataplane::State::Init,
+        protocols: service.protocols.clone(),
+        fragments: service.fragments,
+        neighbor: service.neighbor,
+        identity: service.identity,
+        allow: service.allow.clone(),
+        deny: service.deny.clone(),
+        limits: service.limits,
     }
 }
 

@@ -27,8 +27,6 @@ const MIN_OPEN: u16 = 29;
 const MIN_UPDATE: u16 = 23;
 const MIN_NOTIFICATION: u16 = 21;
 const MIN_ROUTE_REFRESH: u16 = 23;
-/// RFC 9687 §6: the default Send Hold Time is the greater of 8 minutes and twice the Hold Time.
-const SEND_HOLD: Duration = Duration::from_secs(8 * 60);
 
 /// What came of octets or of time.
 #[derive(Debug)]
@@ -88,7 +86,7 @@ impl Connection {
         random: Random,
         now: Instant,
     ) -> Self {
-        let hold_time = Duration::from_secs(u64::from(config.hold_time));
+        let send_hold_time = Duration::from_secs(u64::from(config.send_hold_time));
         let mut connection = Self {
             external: config.local_asn != config.remote_asn,
             machine: Session::new(config),
@@ -98,7 +96,7 @@ impl Connection {
             hold: None,
             keepalive: None,
             send_hold: None,
-            send_hold_time: SEND_HOLD.max(2 * hold_time),
+            send_hold_time,
             random,
             pending: VecDeque::new(),
             closed: false,

@@ -3,7 +3,7 @@
 use std::net::{IpAddr, Ipv4Addr};
 use std::sync::Arc;
 
-use rustbgpd_fsm::PeerConfig;
+use rustbgpd_fsm::{PeerConfig, default_send_hold_time};
 use rustbgpd_wire::{Afi, BgpRole, Safi};
 
 use crate::config;
@@ -39,6 +39,10 @@ impl PeerSettings {
     pub(super) fn machine(&self) -> PeerConfig {
         let mut machine = PeerConfig::new(self.local_as, self.config.remote_as, self.router_id);
         machine.hold_time = self.hold_time();
+        machine.send_hold_time = match self.config.send_hold_time {
+            Some(time) => u32::try_from(time.0.as_secs()).unwrap_or(u32::MAX),
+            None => default_send_hold_time(machine.hold_time),
+        };
         machine.families = self
             .config
             .families

@@ -11,7 +11,7 @@ use tokio::time::timeout;
 
 use super::event::Event;
 use super::listener::{self, ACCEPTED_DEPTH, Door};
-use super::peer::{Command, Peer};
+use super::peer::{Channels, Command, Peer};
 use super::settings::PeerSettings;
 use super::socket;
 use super::status::{Listening, PeerStatus, Status, Summary};
@@ -55,6 +55,8 @@ pub struct Speaker {
     listening: Vec<Listening>,
     peers: Vec<Running>,
     listeners: Vec<JoinHandle<()>>,
+    /// Held so that a peer task sees its door closed only when the speaker is gone.
+    _doors: Arc<[Door]>,
 }
 
 #[derive(Debug)]
@@ -94,8 +96,13 @@ impl Speaker {
                 accepted: accepted_tx,
             });
             let name = Arc::clone(&settings.name);
-            let (peer, summary) =
-                Peer::new(settings, desired.clone(), events.clone(), accepted, inbox);
+            let channels = Channels {
+                desired: desired.clone(),
+                events: events.clone(),
+                accepted,
+                commands: inbox,
+            };
+            let (peer, summary) = Peer::new(settings, channels);
             peers.push(Running {
                 name,
                 commands,
@@ -114,6 +121,7 @@ impl Speaker {
             listening,
             peers,
             listeners,
+            _doors: doors,
         })
     }
 
@@ -165,13 +173,26 @@ impl Speaker {
         }
     }
 
+    /// BFD has found that a peer cannot be reached: its session ends at once with Cease/10 (RFC 9384).
+    /// `reason` goes to the log. Nothing happens to a peer without a session, or when there is none of
+    /// this name. A peer whose BFD is taken down on purpose must not be reported (RFC 5882 §4.2).
+    pub async fn bfd_down(&self, peer: &str, reason: &str) {
+        if let Some(running) = self.peers.iter().find(|running| *running.name == *peer) {
+            let command = Command::BfdDown(reason.to_owned());
+            // A task that has ended has no session.
+            let _ = running.commands.send(command).await;
+        }
+    }
+
     /// Withdraws every route, ends every session with a Cease that says why (RFC 9003; a Hard Reset where
     /// the peer would otherwise keep the routes, RFC 8538), and returns when that has been sent.
     ///
     /// `communication`: at most 128 octets reach the peer.
     pub async fn shutdown(mut self, communication: Option<&str>) {
-        for listener in &self.listeners {
+        for listener in std::mem::take(&mut self.listeners) {
             listener.abort();
+            // Aborted is how it ends; what matters is that the port is free afterwards.
+            let _ = listener.await;
         }
         let mut answers = Vec::new();
         for peer in &self.peers {

@@ -73,6 +73,11 @@ pub struct Peer {
     #[garde(custom(valid_hold_time))]
     #[serde(default = "default_hold_time")]
     pub hold_time: Span,
+    /// End the session when the peer has taken nothing for this long although there was something to
+    /// send (RFC 9687). Default: the greater of 8 minutes and twice the Hold Time.
+    #[garde(inner(custom(longer_than(&self.hold_time))))]
+    #[serde(default)]
+    pub send_hold_time: Option<Span>,
     /// First wait before a lost session is opened again; doubles up to `retry_max`, with jitter.
     #[garde(custom(positive))]
     #[serde(default = "retry")]
@@ -106,6 +111,10 @@ pub struct Peer {
     #[garde(inner(range(min = 1)))]
     #[serde(default)]
     pub multihop: Option<u8>,
+    /// Notice within milliseconds that the peer is gone (RFC 5882); absent: only by the Hold Time.
+    #[garde(dive)]
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub bfd: Option<super::bfd::Bfd>,
     /// Our role in the session (RFC 9234); towards a transit provider: `customer`.
     #[garde(skip)]
     #[serde(default)]
@@ -268,6 +277,16 @@ fn valid_hold_time(time: &Span, _: &()) -> garde::Result {
     Ok(())
 }
 
+/// RFC 9687 §4.4: while the peer is held to be alive, it must be allowed to be slow.
+fn longer_than(hold_time: &Span) -> impl FnOnce(&Span, &()) -> garde::Result + '_ {
+    move |send_hold_time, ()| {
+        if send_hold_time <= hold_time {
+            return Err(garde::Error::new("must be longer than `hold_time`"));
+        }
+        Ok(())
+    }
+}
+
 fn positive(span: &Span, _: &()) -> garde::Result {
     if span.0.is_zero() {
         return Err(garde::Error::new("must be longer than 0"));
@@ -394,6 +413,11 @@ mod tests {
             ("65001", "65001\npassword = \"\"", "peers[0].password"),
             ("65001", "65001\nfamilies = []", "peers[0].families"),
             ("65001", "65001\nretry = \"0s\"", "peers[0].retry"),
+            (
+                "65001",
+                "65001\nsend_hold_time = \"90s\"",
+                "peers[0].send_hold_time",
+            ),
         ];
         for (from, to, field) in cases {
             let bgp: Bgp = toml::from_str(&MINIMAL.replace(from, to)).unwrap();

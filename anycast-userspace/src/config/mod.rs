@@ -2,6 +2,7 @@
 //!
 //! It only describes: it opens no socket, reads no clock, and knows no running state.
 
+pub mod bfd;
 pub mod bgp;
 pub mod check;
 pub mod dataplane;
@@ -25,7 +26,7 @@ use serde::{Deserialize, Serialize};
 pub use crate::rib::{Attributes, NextHop};
 pub use bgp::Bgp;
 pub use check::Check;
-pub use dataplane::{DataPlane, Fragments, OnDown, Policy, Port, Unlisted};
+pub use dataplane::{DataPlane, OnDown, Port, Unlisted};
 pub use duration::Span;
 pub use error::{ConfigError, Problem};
 pub use hook::Hook;

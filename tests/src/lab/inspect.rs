@@ -78,8 +78,10 @@ fn ip_json(node: &Namespace, arguments: &[&str]) -> anyhow::Result<Value> {
 const ADDRESSES: [(&str, &str); 2] = [("ADDRESSES_V4", SERVICE_V4), ("ADDRESSES_V6", SERVICE_V6)];
 const SERVICES: &str = "SERVICES";
 const COUNTERS: &str = "COUNTERS";
-/// What the config lists, as the map holds it: protocol, first and last port.
-const PORTS: [(u64, u64, u64); 3] = [(17, 53, 53), (6, 53, 53), (6, 80, 80)];
+/// The ports in the node's configuration.
+const PORTS: [&str; 3] = ["udp/53", "tcp/53", "tcp/80"];
+/// How the map ABI writes `up`.
+const STATE_UP: u64 = 1;
 /// How often the numbers are read until none has moved meanwhile.
 const ATTEMPTS: u32 = 20;
 
@@ -166,25 +168,33 @@ fn service(pin: &Path, id: u64) -> anyhow::Result<Finding> {
         .find(|entry| entry["key"].as_u64() == Some(id));
     let value = &entry.with_context(|| format!("{SERVICES} has no entry {id}"))?["value"];
     let ranges = value["ports"].as_array().context("a service has ports")?;
-    let ports: Vec<_> = ranges
-        .iter()
-        .filter_map(|range| {
-            Some((
-                range["protocol"].as_u64()?,
-                range["first"].as_u64()?,
-                range["last"].as_u64()?,
-            ))
-        })
-        .filter(|(protocol, _, _)| *protocol != 0)
-        .collect();
+    let ports: Vec<_> = ranges.iter().filter_map(port).collect();
     let state = value["state"].as_u64();
     let text = format!(
-        "{SERVICES}: {id} is in state {}, and serves {ports:?}",
-        state.unwrap_or_default()
+        "{SERVICES}: service {id} is in state {}, its ports are {}",
+        state.unwrap_or_default(),
+        ports.join(" "),
     );
     Ok(Finding {
-        good: state == Some(1) && ports == PORTS,
+        good: state == Some(STATE_UP) && ports == PORTS,
         text,
+    })
+}
+
+/// A used entry of the list of ports, as the configuration writes it.
+fn port(range: &Value) -> Option<String> {
+    let [protocol, first, last] = ["protocol", "first", "last"].map(|field| range[field].as_u64());
+    let name = match protocol? {
+        0 => return None,
+        6 => "tcp".to_owned(),
+        17 => "udp".to_owned(),
+        other => other.to_string(),
+    };
+    let (first, last) = (first?, last?);
+    Some(if first == last {
+        format!("{name}/{first}")
+    } else {
+        format!("{name}/{first}-{last}")
     })
 }
 

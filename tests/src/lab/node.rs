@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 use std::process::ExitStatus;
 use std::time::Duration;
 
-use anyhow::Context as _;
+use anyhow::{Context as _, anyhow};
 use nix::sys::signal::Signal;
 
 use super::control::{Control, Event, Events};
@@ -18,8 +18,8 @@ use crate::wait;
 
 /// The service's name in the config.
 pub const SERVICE: &str = "dns";
-/// How long a service must be well again before its route returns.
-pub const HOLD_DOWN: Duration = Duration::from_secs(3);
+/// After a service has gone down, the least time before its route returns.
+pub const HOLD_DOWN: Duration = Duration::from_secs(5);
 /// How long a drained route stays announced with its worst metric, for the routers to look elsewhere: OSPF
 /// may hold back a change for five seconds (MinLSInterval).
 pub const DRAIN_DELAY: Duration = Duration::from_secs(7);
@@ -147,7 +147,9 @@ impl Node {
             process.still_runs()?;
             Ok(self.control.status().ok())
         });
-        answered.with_context(|| format!("its log ends:\n{}", self.log_tail("anycast", 20)))?;
+        answered.map_err(|error| {
+            anyhow!("{error:#}; its log ends:\n{}", self.log_tail("anycast", 20))
+        })?;
         self.controller = Some(process);
         let follower = Events::follow(
             self.city.name(),
@@ -258,9 +260,6 @@ pin = "{pin}"
 
 [control]
 socket = "{socket}"
-
-[metrics]
-listen = "127.0.0.1:9990"
 
 [bgp]
 local_as = {NODE_AS}

@@ -10,7 +10,7 @@ use anyhow::Context as _;
 use super::Lab;
 use super::inspect;
 use super::load::{Load, Report};
-use super::node::SERVICE;
+use super::node::{HOLD_DOWN, SERVICE};
 use super::probe::{Family, Tool, answers_ping_of_node};
 use super::timeline::{Timeline, millis, plural};
 use super::topology::{City, RouterName, SERVICE_V4, SERVICE_V6, TO_NODE};
@@ -62,8 +62,8 @@ fn steps(lab: &mut Lab, timeline: &mut Timeline<'_>) -> anyhow::Result<()> {
     if let Err(error) = the_kernel_agrees(lab, timeline) {
         timeline.check(false, &format!("{error:#}"));
     }
-    a_dead_server_loses_its_route(lab, timeline)?;
-    a_server_that_returns_gets_its_route_back(lab, timeline)?;
+    let down = a_dead_server_loses_its_route(lab, timeline)?;
+    a_server_that_returns_gets_its_route_back(lab, down, timeline)?;
     a_drain_loses_nothing(lab, timeline)?;
     an_undrain_brings_the_client_back(lab, timeline)?;
     a_stop_is_clean(lab, timeline)
@@ -110,7 +110,11 @@ fn the_kernel_agrees(lab: &Lab, timeline: &mut Timeline<'_>) -> anyhow::Result<(
     Ok(())
 }
 
-fn a_dead_server_loses_its_route(lab: &mut Lab, timeline: &mut Timeline<'_>) -> anyhow::Result<()> {
+/// Says when the service went down.
+fn a_dead_server_loses_its_route(
+    lab: &mut Lab,
+    timeline: &mut Timeline<'_>,
+) -> anyhow::Result<Monotonic> {
     timeline.heading(
         "kill -9 of the DNS server in city-a, while the client asks 1,000 times a second",
     )?;
@@ -134,10 +138,18 @@ fn a_dead_server_loses_its_route(lab: &mut Lab, timeline: &mut Timeline<'_>) -> 
     timeline.note_at(
         down.at(),
         &format!(
-            "{SERVICE} in city-a is down ({reason}), {}",
+            "{SERVICE} in city-a is down, {}: {reason}",
             since(down.at())
         ),
     );
+    for (kind, what) in [
+        ("data_plane_applied", "the maps say so too"),
+        ("route_withdrawn", "the routes are withdrawn"),
+    ] {
+        let log = lab.node(City::A).events()?;
+        let event = log.wait(events, what, SETTLE, |event| event.kind == kind)?;
+        timeline.note_at(event.at(), &format!("{what}, {}", since(event.at())));
+    }
     for service in SERVICES {
         let gone = lab.watch(ROUTER_A).left(routes, service, TO_NODE, SETTLE)?;
         timeline.check_at(
@@ -164,11 +176,12 @@ fn a_dead_server_loses_its_route(lab: &mut Lab, timeline: &mut Timeline<'_>) -> 
     client_reaches(lab, City::B, timeline)?;
     let report = load.finish()?;
     timeline.check(report.answered_by(City::B) > 0, &tell(&report));
-    Ok(())
+    Ok(down.at())
 }
 
 fn a_server_that_returns_gets_its_route_back(
     lab: &mut Lab,
+    down: Monotonic,
     timeline: &mut Timeline<'_>,
 ) -> anyhow::Result<()> {
     timeline.heading("The DNS server in city-a returns")?;
@@ -185,9 +198,14 @@ fn a_server_that_returns_gets_its_route_back(
             .wait(events, "the service to come up", SETTLE, |event| {
                 event.enters("up")
             })?;
-    timeline.note_at(
+    let held = up.at().since(down);
+    timeline.check_at(
         up.at(),
-        &format!("{SERVICE} in city-a is up, its hold-down is over"),
+        held >= HOLD_DOWN,
+        &format!(
+            "{SERVICE} in city-a is up, {} after it went down (hold-down {HOLD_DOWN:?})",
+            millis(held)
+        ),
     );
     for service in SERVICES {
         let at = lab
@@ -286,7 +304,8 @@ fn a_stop_is_clean(lab: &mut Lab, timeline: &mut Timeline<'_>) -> anyhow::Result
     );
     client_reaches(lab, City::B, timeline)?;
     let report = load.finish()?;
-    timeline.check(report.answered_by(City::B) > 0, &tell(&report));
+    let moved = report.answered_by(City::B) > 0;
+    timeline.check(moved && report.lost() == 0, &tell(&report));
     Ok(())
 }
 

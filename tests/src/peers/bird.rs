@@ -7,6 +7,7 @@ use anyhow::{Context, Result};
 
 use super::namespace::Router;
 use super::process::{Daemon, Scratch, run, wait_until};
+use super::{Options, RoutingDaemon, Table};
 
 /// A running BIRD in a router's namespace.
 #[derive(Debug)]
@@ -21,7 +22,7 @@ impl Bird {
     ///
     /// # Errors
     /// BIRD is not installed, does not start, or refuses the configuration.
-    pub fn start(router: &Router, configuration: &str) -> Result<Self> {
+    pub fn start_with(router: &Router, configuration: &str) -> Result<Self> {
         let scratch = Scratch::new("bird")?;
         std::fs::write(scratch.path().join("bird.conf"), configuration)?;
         let mut bird = Self {
@@ -50,31 +51,12 @@ impl Bird {
         )
     }
 
-    /// Kills BIRD, as a crash would.
-    pub fn kill(&mut self) {
-        self.daemon = None;
-    }
-
-    /// Starts BIRD (again) and waits until it answers.
+    /// The process.
     ///
-    /// # Errors
-    /// It does not start.
-    pub fn restart(&mut self) -> Result<()> {
-        self.daemon = None;
-        let file = |name: &str| self.file(name).to_string_lossy().into_owned();
-        let (configuration, socket) = (file("bird.conf"), file("bird.ctl"));
-        let daemon = Daemon::start(
-            self.namespace,
-            &self.file("bird.log"),
-            "bird",
-            &["-f", "-c", &configuration, "-s", &socket],
-        )?;
-        self.daemon = Some(daemon);
-        wait_until("BIRD answers", Duration::from_secs(5), || {
-            self.birdc("show status").ok()
-        })
-        .with_context(|| self.log())?;
-        Ok(())
+    /// # Panics
+    /// After `kill`.
+    pub fn process(&self) -> &Daemon {
+        self.daemon.as_ref().expect("BIRD runs")
     }
 
     /// What `birdc` answers.
@@ -104,12 +86,68 @@ impl Bird {
         found.with_context(|| format!("last answer:\n{last}\nlog:\n{}", self.log()))
     }
 
-    /// What BIRD has logged since it was last started.
-    pub fn log(&self) -> String {
-        std::fs::read_to_string(self.file("bird.log")).unwrap_or_default()
-    }
-
     fn file(&self, name: &str) -> PathBuf {
         self.scratch.path().join(name)
+    }
+}
+
+impl RoutingDaemon for Bird {
+    fn start(router: &Router, options: &Options) -> Result<Self> {
+        let password = options
+            .password
+            .map(|secret| format!("password \"{secret}\";\n"))
+            .unwrap_or_default();
+        let gtsm = if options.ttl_security {
+            "ttl security on;"
+        } else {
+            ""
+        };
+        let session = Self::session(router.link, 64512, &(password + gtsm));
+        Self::start_with(router, &session)
+    }
+
+    fn table(&self) -> Result<Table> {
+        let mut table = Table::new();
+        let mut last = String::new();
+        for line in self.birdc("show route all")?.lines() {
+            let first = line.split_whitespace().next().unwrap_or_default();
+            if !line.starts_with([' ', '\t']) && first.contains('/') {
+                first.clone_into(&mut last);
+            }
+            if !last.is_empty() {
+                table.entry(last.clone()).or_default().push_str(line);
+            }
+        }
+        Ok(table)
+    }
+
+    fn refresh(&self) -> Result<()> {
+        self.birdc("reload in node").map(|_| ())
+    }
+
+    fn kill(&mut self) {
+        self.daemon = None;
+    }
+
+    fn restart(&mut self) -> Result<()> {
+        self.daemon = None;
+        let file = |name: &str| self.file(name).to_string_lossy().into_owned();
+        let (configuration, socket) = (file("bird.conf"), file("bird.ctl"));
+        let daemon = Daemon::start(
+            self.namespace,
+            &self.file("bird.log"),
+            "bird",
+            &["-f", "-c", &configuration, "-s", &socket],
+        )?;
+        self.daemon = Some(daemon);
+        wait_until("BIRD answers", Duration::from_secs(5), || {
+            self.birdc("show status").ok()
+        })
+        .with_context(|| self.log())?;
+        Ok(())
+    }
+
+    fn log(&self) -> String {
+        std::fs::read_to_string(self.file("bird.log")).unwrap_or_default()
     }
 }

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use anycast_tests::peers::{Bird, Router, in_namespace};
+use anycast_tests::peers::{Bird, Router, RoutingDaemon, in_namespace};
 use anycast_userspace::bgp::{EventKind, State};
 use anycast_userspace::rib::Attributes;
 
@@ -13,7 +13,7 @@ const ANY: &[&str] = &["192.168.250.1/32", "fd00:250::1/128"];
 /// A node with one session to BIRD on link 1.
 fn pair(options: &str, bird_options: &str) -> (Router, Bird, Node) {
     let router = Router::new(1).unwrap();
-    let bird = Bird::start(&router, &Bird::session(1, 64512, bird_options)).unwrap();
+    let bird = Bird::start_with(&router, &Bird::session(1, 64512, bird_options)).unwrap();
     let node = Node::start(&[(1, options)]);
     (router, bird, node)
 }
@@ -124,7 +124,7 @@ fn a_node_that_dies_and_returns_announces_again() {
             node.want(routes(ANY, Attributes::default())).await;
             bird.wait_for("show route count", |text| text.contains("Total: 2 of 2"))
                 .unwrap();
-            drop(node);
+            node.crash();
             bird.wait_for("show route count", |text| text.contains("Total: 0 of 0"))
                 .unwrap();
             let mut node = Node::start(&[(1, "")]);
@@ -185,7 +185,7 @@ fn a_wrong_as_number_is_refused_in_words() {
         runtime().block_on(async {
             let router = Router::new(1).unwrap();
             let session = Bird::session(1, 64512, "").replace("as 65001", "as 65002");
-            let _bird = Bird::start(&router, &session).unwrap();
+            let _bird = Bird::start_with(&router, &session).unwrap();
             let mut node = Node::start(&[(1, "")]);
             let sent = node
                 .event("peer1", |kind| match kind {
@@ -204,7 +204,7 @@ fn an_internal_session_gets_local_preference_and_an_empty_path() {
         runtime().block_on(async {
             let router = Router::new(1).unwrap();
             let session = Bird::session(1, 64512, "").replace("as 65001", "as 64512");
-            let bird = Bird::start(&router, &session).unwrap();
+            let bird = Bird::start_with(&router, &session).unwrap();
             let mut node = Node::start_with(&[(1, 64512, "")]);
             node.established("peer1").await;
             node.want(routes(
@@ -242,7 +242,7 @@ fn both_families_travel_over_an_ipv6_session() {
             let session = Bird::session(1, 64512, "")
                 .replace("local 10.0.1.2", "local fd00:1::2")
                 .replace("neighbor 10.0.1.1", "neighbor fd00:1::1");
-            let bird = Bird::start(&router, &session).unwrap();
+            let bird = Bird::start_with(&router, &session).unwrap();
             let mut node = Node::start(&[(1, "address = \"fd00:1::2\"")]);
             node.established("peer1").await;
             node.want(routes(ANY, Attributes::default())).await;
@@ -266,7 +266,7 @@ fn ipv4_over_an_ipv6_session_takes_an_ipv6_next_hop_where_both_agree() {
                 .replace("local 10.0.1.2", "local fd00:1::2")
                 .replace("neighbor 10.0.1.1", "neighbor fd00:1::1")
                 .replace("ipv4 {", "ipv4 { extended next hop on;");
-            let bird = Bird::start(&router, &session).unwrap();
+            let bird = Bird::start_with(&router, &session).unwrap();
             let mut node = Node::start(&[(1, "address = \"fd00:1::2\"")]);
             node.established("peer1").await;
             node.want(routes(ANY, Attributes::default())).await;
@@ -288,9 +288,10 @@ fn md5_signatures_are_accepted_when_they_match_and_nothing_passes_when_they_do_n
                 pair("password = \"sesame\"", "password \"sesame\";");
             node.established("peer1").await;
             bird.kill();
-            drop(node);
+            node.crash();
             let router = Router::new(2).unwrap();
-            bird = Bird::start(&router, &Bird::session(2, 64512, "password \"other\";")).unwrap();
+            bird =
+                Bird::start_with(&router, &Bird::session(2, 64512, "password \"other\";")).unwrap();
             let mut node = Node::start(&[(2, "password = \"sesame\"")]);
             let established = node.established("peer2");
             let outcome = tokio::time::timeout(Duration::from_secs(3), established).await;

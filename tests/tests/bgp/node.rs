@@ -3,6 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use anycast_tests::peers::wait_until;
 use anycast_userspace::bgp::{Event, EventKind, PeerStatus, Speaker, State, Summary};
 use anycast_userspace::config::Bgp;
 use anycast_userspace::rib::{Attributes, DesiredRoutes, Route};
@@ -10,7 +11,7 @@ use garde::Validate;
 use tokio::sync::{mpsc, watch};
 
 /// Longer than any of these takes; a test that waits this long has failed.
-const LIMIT: Duration = Duration::from_secs(15);
+pub(crate) const LIMIT: Duration = Duration::from_secs(15);
 
 /// A runtime whose threads are in the calling thread's namespace.
 pub(crate) fn runtime() -> tokio::runtime::Runtime {
@@ -59,14 +60,24 @@ impl Node {
 
     /// One peer for each link, with its AS number and more lines of configuration.
     pub(crate) fn start_with(links: &[(u8, u32, &str)]) -> Self {
-        let mut text = "local_as = 64512\nrouter_id = \"10.0.0.1\"\n".to_owned();
+        Self::start_on("", links)
+    }
+
+    /// The same, with lines for the speaker itself.
+    pub(crate) fn start_on(speaker: &str, links: &[(u8, u32, &str)]) -> Self {
+        let mut text = format!("local_as = 64512\nrouter_id = \"10.0.0.1\"\n{speaker}\n");
         for (link, remote_as, options) in links {
-            text.push_str(&format!(
-                "[[peers]]\nname = \"peer{link}\"\nremote_as = {remote_as}\nretry = \"200ms\"\n{options}\n"
-            ));
-            if !options.contains("address =") {
-                text.push_str(&format!("address = \"10.0.{link}.2\"\n"));
+            let mut peer =
+                format!("[[peers]]\nname = \"peer{link}\"\nremote_as = {remote_as}\n{options}\n");
+            for (key, value) in [
+                ("retry", "200ms".to_owned()),
+                ("address", format!("10.0.{link}.2")),
+            ] {
+                if !options.contains(&format!("{key} =")) {
+                    peer.push_str(&format!("{key} = \"{value}\"\n"));
+                }
             }
+            text.push_str(&peer);
         }
         let config: Bgp = toml::from_str(&text).unwrap();
         config.validate().unwrap();
@@ -163,6 +174,16 @@ impl Node {
         tokio::time::timeout(LIMIT, wait)
             .await
             .expect("the event comes")
+    }
+
+    /// Ends without a word, as a killed daemon does, and waits until its port is free.
+    pub(crate) fn crash(self) {
+        drop(self);
+        let address = "0.0.0.0:179";
+        wait_until("port 179 is free", LIMIT, || {
+            std::net::TcpListener::bind(address).ok()
+        })
+        .unwrap();
     }
 
     /// Stops as the daemon does.

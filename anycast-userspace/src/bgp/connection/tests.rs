@@ -11,6 +11,8 @@ type BadMessage = (&'static str, Vec<u8>, (u8, u8), &'static [u8]);
 /// A name, the body of the UPDATE, and the NOTIFICATION that it earns.
 type UpdateCase = (&'static str, &'static [u8], Option<(u8, u8)>);
 
+/// RFC 9687 §6: the default for a Hold Time of 90 seconds.
+const SEND_HOLD: Duration = Duration::from_secs(8 * 60);
 const MARKER: [u8; 16] = [0xFF; 16];
 
 fn config() -> PeerConfig {

@@ -3,9 +3,14 @@
 //! Every type is `repr(C)` with its padding spelled out and its size asserted, and any bytes are a
 //! valid value. Names here are the names that `bpftool map dump` prints.
 
+mod limits;
 mod reasons;
 mod service;
 
+pub use limits::{
+    Bucket, Buckets, EVERY_SERVICE, EXEMPT, Limit, ListV4, ListV6, Listed, SCOPE_BITS, Source,
+    SourceV4, SourceV6,
+};
 pub use reasons::{Count, Counters, Reason};
 pub use service::{
     DEGRADED, DISABLED, DOWN, DRAINING, INIT, LINGERING, PORT_RANGES, PROTOCOLS, PortRange,
@@ -27,6 +32,20 @@ pub mod map {
     pub const SERVICES: &str = "SERVICES";
     /// Packets and bytes by service id and reason, per CPU.
     pub const COUNTERS: &str = "COUNTERS";
+    /// State of the services' limits, per CPU.
+    pub const BUCKETS: &str = "BUCKETS";
+    /// State of the source limits, IPv4.
+    pub const SOURCES_V4: &str = "SOURCES_V4";
+    /// State of the source limits, IPv6.
+    pub const SOURCES_V6: &str = "SOURCES_V6";
+    /// Allow and deny lists and exemptions, IPv4.
+    pub const LIST_V4: &str = "LIST_V4";
+    /// Allow and deny lists and exemptions, IPv6.
+    pub const LIST_V6: &str = "LIST_V6";
+    /// MAC addresses of the interfaces.
+    pub const INTERFACES: &str = "INTERFACES";
+    /// What the node calls itself in DNS.
+    pub const IDENTITY: &str = "IDENTITY";
     /// The last verdict of a program loaded to explain.
     pub const EXPLANATION: &str = "EXPLANATION";
 }
@@ -41,6 +60,20 @@ pub mod global {
 pub mod feature {
     /// Write each verdict to the map `EXPLANATION` instead of counting it.
     pub const EXPLAIN: u64 = 1;
+    /// Answer ARP and neighbour discovery for services that ask for it.
+    pub const NEIGHBOR: u64 = 1 << 1;
+    /// Look up sources in the allow and deny lists.
+    pub const LISTS: u64 = 1 << 2;
+    /// Keep the limits per source.
+    pub const SOURCE_LIMITS: u64 = 1 << 3;
+    /// Keep the limits per service.
+    pub const SERVICE_LIMITS: u64 = 1 << 4;
+    /// Answer with TCP RST and ICMP unreachable for services that ask for it.
+    pub const REJECT: u64 = 1 << 5;
+    /// Answer `CH TXT id.server` for services that ask for it.
+    pub const IDENTITY: u64 = 1 << 6;
+    /// Everything that services can ask for.
+    pub const ALL: u64 = NEIGHBOR | LISTS | SOURCE_LIMITS | SERVICE_LIMITS | REJECT | IDENTITY;
 }
 
 /// Service id of packets that belong to no service.
@@ -70,6 +103,35 @@ pub struct Owner {
     pub service: u32,
     /// Index of the address in the per-address counters, where those are on.
     pub slot: u32,
+}
+
+/// Value of `INTERFACES`, by interface index.
+#[repr(C)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Interface {
+    /// Its MAC address.
+    pub mac: [u8; 6],
+    /// Nothing.
+    pub _padding: [u8; 2],
+}
+
+/// Room for the record of [`Identity`]: a TXT record of up to 63 bytes, and an OPT record.
+pub const RECORD: usize = 96;
+
+/// Value of `IDENTITY`: the answer to `CH TXT id.server`, ready to be copied behind the question.
+#[repr(C)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Identity {
+    /// Bytes of the TXT record; 0: no identity.
+    pub txt: u16,
+    /// Bytes of both records: what a question with EDNS gets.
+    pub both: u16,
+    /// Sum of the TXT record's 16-bit words, where it starts at an odd offset.
+    pub txt_sum: u32,
+    /// Sum of both records' 16-bit words, where they start at an odd offset.
+    pub both_sum: u32,
+    /// The records; zeros behind them.
+    pub record: [u8; RECORD],
 }
 
 /// What a verdict comes to, as a number in maps.
@@ -103,11 +165,16 @@ const _: () = {
     assert!(size_of::<AddressV6>() == 16);
     assert!(size_of::<Owner>() == 8);
     assert!(size_of::<Explanation>() == 16);
+    assert!(size_of::<Interface>() == 8);
+    assert!(size_of::<Identity>() == 12 + RECORD);
 };
 
 #[cfg(feature = "user")]
 mod pod {
-    use super::{AddressV4, AddressV6, Counters, Explanation, Owner, Service};
+    use super::{
+        AddressV4, AddressV6, Buckets, Counters, Explanation, Identity, Interface, ListV4, ListV6,
+        Listed, Owner, Service, Source, SourceV4, SourceV6,
+    };
 
     /// Marks types of which any bytes are a valid value.
     macro_rules! pod {
@@ -118,4 +185,7 @@ mod pod {
     }
 
     pod!(AddressV4, AddressV6, Owner, Service, Counters, Explanation);
+    pod!(
+        Buckets, SourceV4, SourceV6, Source, ListV4, ListV6, Listed, Interface, Identity
+    );
 }

@@ -1,26 +1,42 @@
 //! Rewriting a packet into its answer. The layer-2 tags stay as they came.
 //!
-//! A rewriting starts only when everything that it touches has been loaded, so a packet is either
-//! rewritten wholly or not at all.
+//! Where a rewriting finds less than the verdict promised, or the frame cannot change its length, the
+//! packet is dropped: a half-written answer never leaves.
 
 mod echo;
+mod identity;
+mod neighbor;
+mod reset;
+mod unreachable;
 
 use crate::abi::Reason;
-use crate::packet::{Packet, field, put};
+use crate::checksum;
+use crate::packet::{Ip6, Mac, Packet, be16, field, put};
+use crate::tables::Tables;
 use crate::verdict::{Action, Answer, Verdict};
 
-/// Time to live and hop limit of answers (RFC 1700's default).
+/// Time to live and hop limit of answers (the default of RFC 1700).
 pub const HOPS: u8 = 64;
+/// The longest IP header, extensions included, that an ICMP error quotes.
+pub(crate) const QUOTABLE: usize = 104;
 
 /// Writes the answer that `verdict` asks for, if it does; returns the verdict that then holds.
 #[inline(always)]
-pub fn answer<P: Packet>(packet: &mut P, verdict: Verdict) -> Verdict {
+pub fn answer<P: Packet, T: Tables>(packet: &mut P, tables: &T, verdict: Verdict) -> Verdict {
     let Action::Answer(answer) = verdict.action else {
         return verdict;
     };
     let written = match answer {
-        Answer::EchoV4 { network, transport } => echo::v4(packet, network, transport),
-        Answer::EchoV6 { network, transport } => echo::v6(packet, network, transport),
+        Answer::EchoV4(place) => echo::v4(packet, place),
+        Answer::EchoV6(place) => echo::v6(packet, place),
+        Answer::Arp(place) => neighbor::arp(packet, tables, place),
+        Answer::Advertisement(place) => neighbor::advertisement(packet, tables, place),
+        Answer::ResetV4(place, length) => reset::v4(packet, place, length),
+        Answer::ResetV6(place, length) => reset::v6(packet, place, length),
+        Answer::UnreachableV4(place) => unreachable::v4(packet, place),
+        Answer::UnreachableV6(place) => unreachable::v6(packet, place),
+        Answer::IdentityV4(place, question) => identity::v4(packet, tables, place, question),
+        Answer::IdentityV6(place, question) => identity::v6(packet, tables, place, question),
     };
     match written {
         Some(()) => verdict,
@@ -32,9 +48,52 @@ pub fn answer<P: Packet>(packet: &mut P, verdict: Verdict) -> Verdict {
 #[inline(always)]
 fn turn_ethernet<P: Packet>(packet: &mut P) -> Option<()> {
     let addresses = packet.load_mut::<12>(0)?;
-    let destination: [u8; 6] = *field::<0, _, _>(addresses);
-    let source: [u8; 6] = *field::<6, _, _>(addresses);
-    put::<0, _, _>(addresses, source);
-    put::<6, _, _>(addresses, destination);
+    let destination = Mac::load::<0, _>(addresses);
+    Mac::load::<6, _>(addresses).store::<0, _>(addresses);
+    destination.store::<6, _>(addresses);
     Some(())
+}
+
+/// Turns an IPv4 header around, for a packet of `total` bytes. Returns the sum of its addresses.
+#[inline(always)]
+fn turn_v4<P: Packet>(packet: &mut P, network: usize, total: u16) -> Option<u32> {
+    let header = packet.load_mut::<20>(network)?;
+    let source: [u8; 4] = *field::<12, _, _>(header);
+    let destination: [u8; 4] = *field::<16, _, _>(header);
+    let [hops, carried] = *field::<8, 2, _>(header);
+    let sum = checksum::replace(
+        be16::<10, _>(header),
+        u16::from_be_bytes([hops, carried]),
+        u16::from_be_bytes([HOPS, carried]),
+    );
+    let sum = checksum::replace(sum, be16::<2, _>(header), total);
+    put::<2, _, _>(header, total.to_be_bytes());
+    put::<8, _, _>(header, [HOPS]);
+    put::<10, _, _>(header, sum.to_be_bytes());
+    put::<12, _, _>(header, destination);
+    put::<16, _, _>(header, source);
+    Some(checksum::sum(&source) + checksum::sum(&destination))
+}
+
+/// Turns an IPv6 header around, for a payload of `length` bytes. Returns the sum of its addresses.
+#[inline(always)]
+fn turn_v6<P: Packet>(packet: &mut P, network: usize, length: u16) -> Option<u32> {
+    let header = packet.load_mut::<40>(network)?;
+    let source = Ip6::load::<8, _>(header);
+    let destination = Ip6::load::<24, _>(header);
+    put::<4, _, _>(header, length.to_be_bytes());
+    put::<7, _, _>(header, [HOPS]);
+    destination.store::<8, _>(header);
+    source.store::<24, _>(header);
+    Some(source.sum() + destination.sum())
+}
+
+/// A length as headers carry it; frames are shorter than 64 KiB.
+#[inline(always)]
+#[expect(
+    clippy::cast_possible_truncation,
+    reason = "the caller's frame is shorter"
+)]
+const fn length16(length: usize) -> u16 {
+    length as u16
 }

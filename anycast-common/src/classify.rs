@@ -4,11 +4,17 @@
 //! as the verifier of older kernels wants it.
 
 mod icmp;
+mod identity;
 mod ipv4;
 mod ipv6;
+mod neighbor;
+mod reject;
+mod source;
 mod transport;
 
-use crate::abi::Reason;
+pub(crate) use neighbor::{ARP, SOLICITATION};
+
+use crate::abi::{Reason, feature};
 use crate::iana::ether_type;
 use crate::packet::{Packet, be16};
 use crate::tables::Tables;
@@ -51,6 +57,8 @@ fn by_type<P: Packet, T: Tables>(packet: &P, tables: &T, kind: u16, network: usi
         ipv4::classify(packet, tables, network)
     } else if kind == ether_type::IPV6 {
         ipv6::classify(packet, tables, network)
+    } else if kind == ether_type::ARP && tables.has(feature::NEIGHBOR) {
+        neighbor::arp(packet, tables, network)
     } else {
         Verdict::not_ours(Reason::NotIp)
     }

@@ -15,6 +15,7 @@ pub mod classify;
 #[cfg(feature = "user")]
 pub mod host;
 pub mod iana;
+pub mod limit;
 pub mod listener;
 mod packet;
 mod tables;
@@ -24,4 +25,4 @@ pub use answer::answer;
 pub use classify::classify;
 pub use packet::{Packet, SliceFrame};
 pub use tables::Tables;
-pub use verdict::{Action, Answer, Reason, Verdict};
+pub use verdict::{Action, Answer, Place, Question, Reason, Verdict};

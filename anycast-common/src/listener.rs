@@ -7,6 +7,8 @@
 //!
 //! Every type is `repr(C)` without implicit padding, and any bytes are a valid value.
 
+use crate::abi::Service;
+
 /// Name of the program at `cgroup/sock_release` (kernel 5.9).
 pub const PROGRAM_RELEASE: &str = "listener_release";
 /// Name of the program at `cgroup/post_bind4` (kernel 4.17).
@@ -29,7 +31,7 @@ pub mod map {
     /// How many events found the ring buffer full.
     pub const EVENTS_LOST: &str = "EVENTS_LOST";
     /// The data plane's services; shared with it where there is one.
-    pub const SERVICES: &str = "SERVICES";
+    pub const SERVICES: &str = crate::abi::map::SERVICES;
 }
 
 /// Room for the slots in one [`SocketPage`].
@@ -38,8 +40,6 @@ pub const SLOTS_PER_PAGE: usize = 16;
 pub const PAGES: u32 = 16;
 /// Room for slots; number 0 is none.
 pub const MAX_SLOTS: u32 = 65_536;
-/// No service of the data plane: nothing to write when the slot is empty.
-pub const NO_SERVICE: u32 = 0;
 
 /// Key of `SOCKETS`.
 #[repr(C)]
@@ -77,7 +77,8 @@ pub struct PortKey {
 pub struct Slot {
     /// Sockets that are left.
     pub sockets: u64,
-    /// Index in `SERVICES` of the service to take down when none is left, or [`NO_SERVICE`].
+    /// Index in `SERVICES` of the service to take down when none is left, or
+    /// [`NO_SERVICE`](crate::abi::NO_SERVICE).
     pub service: u32,
     /// The port of the sockets.
     pub port: PortKey,
@@ -144,22 +145,12 @@ fn take<const N: usize>(record: &mut &[u8]) -> Option<[u8; N]> {
     Some(*field)
 }
 
-/// The part of a service's entry that is written here: its first word.
+/// The part of the data plane's [`Service`] that is written here.
 #[repr(C)]
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct ServiceState {
-    /// A service's state, as the data plane numbers it.
+    /// One of the states of [`crate::abi`].
     pub state: u32,
-}
-
-impl ServiceState {
-    /// The lowest of the states in which a service is served: up, degraded and draining are
-    /// neighbours.
-    pub const FIRST_SERVING: u32 = 1;
-    /// The highest of them.
-    pub const LAST_SERVING: u32 = 3;
-    /// Not healthy.
-    pub const DOWN: u32 = 4;
 }
 
 const _: () = {
@@ -171,6 +162,7 @@ const _: () = {
     assert!(core::mem::offset_of!(Event, kind) == 24);
     assert!(core::mem::offset_of!(Event, command) == 40);
     assert!(size_of::<ServiceState>() == 4);
+    assert!(core::mem::offset_of!(Service, state) == 0);
 };
 
 #[cfg(feature = "user")]

@@ -20,6 +20,9 @@ pub trait Packet {
     /// Cuts or grows the frame to `length` bytes; new bytes hold anything. False: not possible, and
     /// the frame is as it was.
     fn resize(&mut self, length: usize) -> bool;
+
+    /// Puts `count` bytes, holding anything, before the frame. False: as for [`Packet::resize`].
+    fn prepend(&mut self, count: usize) -> bool;
 }
 
 /// The big-endian word at byte `AT`; a header too short for it does not compile.
@@ -45,6 +48,90 @@ pub(crate) fn put<const AT: usize, const M: usize, const N: usize>(
     if let Some(target) = bytes[AT..].first_chunk_mut() {
         *target = value;
     }
+}
+
+/// A MAC address, held in registers: BPF programs copy arrays of odd sizes byte by byte.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Mac(u32, u16);
+
+impl Mac {
+    pub(crate) const fn new(mac: [u8; 6]) -> Self {
+        let [a, b, c, d, e, f] = mac;
+        Self(u32::from_ne_bytes([a, b, c, d]), u16::from_ne_bytes([e, f]))
+    }
+
+    /// The address at byte `AT`.
+    #[inline(always)]
+    pub(crate) fn load<const AT: usize, const N: usize>(bytes: &[u8; N]) -> Self {
+        const { assert!(AT + 6 <= N, "field beyond its header") };
+        let (high, low) = bytes[AT..].split_at(4);
+        Self(
+            u32::from_ne_bytes(*high.first_chunk().unwrap_or(&[0; 4])),
+            u16::from_ne_bytes(*low.first_chunk().unwrap_or(&[0; 2])),
+        )
+    }
+
+    /// Writes the address at byte `AT`.
+    #[inline(always)]
+    pub(crate) fn store<const AT: usize, const N: usize>(self, bytes: &mut [u8; N]) {
+        const { assert!(AT + 6 <= N, "field beyond its header") };
+        let (high, low) = bytes[AT..].split_at_mut(4);
+        if let (Some(high), Some(low)) = (high.first_chunk_mut(), low.first_chunk_mut()) {
+            *high = self.0.to_ne_bytes();
+            *low = self.1.to_ne_bytes();
+        }
+    }
+}
+
+/// An IPv6 address, held in registers as [`Mac`] is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Ip6(u64, u64);
+
+impl Ip6 {
+    pub(crate) const UNSPECIFIED: Self = Self(0, 0);
+
+    pub(crate) const fn new(high: u64, low: u64) -> Self {
+        Self(high.to_be(), low.to_be())
+    }
+
+    /// The address at byte `AT`.
+    #[inline(always)]
+    pub(crate) fn load<const AT: usize, const N: usize>(bytes: &[u8; N]) -> Self {
+        const { assert!(AT + 16 <= N, "field beyond its header") };
+        let (high, low) = bytes[AT..].split_at(8);
+        Self(
+            u64::from_ne_bytes(*high.first_chunk().unwrap_or(&[0; 8])),
+            u64::from_ne_bytes(*low.first_chunk().unwrap_or(&[0; 8])),
+        )
+    }
+
+    /// Writes the address at byte `AT`.
+    #[inline(always)]
+    pub(crate) fn store<const AT: usize, const N: usize>(self, bytes: &mut [u8; N]) {
+        const { assert!(AT + 16 <= N, "field beyond its header") };
+        let (high, low) = bytes[AT..].split_at_mut(8);
+        if let (Some(high), Some(low)) = (high.first_chunk_mut(), low.first_chunk_mut()) {
+            *high = self.0.to_ne_bytes();
+            *low = self.1.to_ne_bytes();
+        }
+    }
+
+    /// The sum of its 16-bit words.
+    #[inline(always)]
+    pub(crate) fn sum(self) -> u32 {
+        sum_of(u64::from_be(self.0)) + sum_of(u64::from_be(self.1))
+    }
+}
+
+#[inline(always)]
+#[expect(
+    clippy::cast_possible_truncation,
+    reason = "halves of what is masked or shifted"
+)]
+const fn sum_of(words: u64) -> u32 {
+    // Two sums of two words, then one of both: neither overflows its half.
+    let pairs = (words & 0x0000_ffff_0000_ffff) + ((words >> 16) & 0x0000_ffff_0000_ffff);
+    (pairs >> 32) as u32 + pairs as u32
 }
 
 /// A frame in memory: what tests, fuzzers and `explain` run on.
@@ -89,6 +176,16 @@ impl Packet for SliceFrame<'_> {
     fn resize(&mut self, length: usize) -> bool {
         let fits = length <= self.buffer.len();
         if fits {
+            self.length = length;
+        }
+        fits
+    }
+
+    fn prepend(&mut self, count: usize) -> bool {
+        let length = self.length + count;
+        let fits = length <= self.buffer.len();
+        if fits {
+            self.buffer.copy_within(..self.length, count);
             self.length = length;
         }
         fits

@@ -14,23 +14,47 @@ pub enum Action {
     Answer(Answer),
 }
 
-/// How a packet is rewritten into its answer; offsets are bytes from the frame's start.
+/// How a packet is rewritten into its answer.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Answer {
     /// ICMP echo reply (RFC 792).
-    EchoV4 {
-        /// Offset of the IPv4 header.
-        network: usize,
-        /// Offset of the ICMP header.
-        transport: usize,
-    },
+    EchoV4(Place),
     /// ICMPv6 echo reply (RFC 4443 §4.2).
-    EchoV6 {
-        /// Offset of the IPv6 header.
-        network: usize,
-        /// Offset of the ICMPv6 header.
-        transport: usize,
-    },
+    EchoV6(Place),
+    /// ARP reply (RFC 826).
+    Arp(Place),
+    /// Neighbour advertisement (RFC 4861 §4.4).
+    Advertisement(Place),
+    /// TCP RST over IPv4 (RFC 9293 §3.10.7.1) to a segment of `length` in sequence space.
+    ResetV4(Place, u32),
+    /// TCP RST over IPv6.
+    ResetV6(Place, u32),
+    /// ICMP port unreachable (RFC 792).
+    UnreachableV4(Place),
+    /// ICMPv6 port unreachable (RFC 4443 §3.1).
+    UnreachableV6(Place),
+    /// The node's identity, over IPv4 (RFC 4892).
+    IdentityV4(Place, Question),
+    /// The node's identity, over IPv6.
+    IdentityV6(Place, Question),
+}
+
+/// Offsets of headers, in bytes from the frame's start.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Place {
+    /// The IP or ARP header.
+    pub network: usize,
+    /// What follows the IP header and its extensions.
+    pub transport: usize,
+}
+
+/// A question for the node's identity.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Question {
+    /// Whether it is the longer one, `hostname.bind`, instead of `id.server`.
+    pub long: bool,
+    /// Whether it came with EDNS.
+    pub edns: bool,
 }
 
 /// An action, its reason, and the service it is counted for.

@@ -5,7 +5,7 @@ use core::marker::PhantomData;
 
 use anycast_common::Packet;
 use aya_ebpf::EbpfContext as _;
-use aya_ebpf::helpers::{bpf_xdp_adjust_tail, bpf_xdp_get_buff_len};
+use aya_ebpf::helpers::{bpf_xdp_adjust_head, bpf_xdp_adjust_tail, bpf_xdp_get_buff_len};
 use aya_ebpf::programs::XdpContext;
 
 /// How far a frame goes.
@@ -61,6 +61,13 @@ impl<'a, S: Span> Frame<'a, S> {
         }
     }
 
+    /// After a helper that may have moved the frame, which ends all addresses into it.
+    #[inline(always)]
+    fn reload(&mut self) {
+        self.data = self.ctx.data();
+        self.end = self.ctx.data_end();
+    }
+
     /// The address `offset` bytes into the frame, if `size` bytes follow it.
     #[inline(always)]
     fn at(&self, offset: usize, size: usize) -> Option<usize> {
@@ -68,6 +75,8 @@ impl<'a, S: Span> Frame<'a, S> {
         if start + size > self.end {
             return None;
         }
+        // SAFETY: data is never 0. Said so that an `Option` of a reference costs no comparison.
+        unsafe { core::hint::assert_unchecked(start != 0) };
         Some(start)
     }
 }
@@ -136,12 +145,27 @@ impl<S: Span> Packet for Frame<'_, S> {
             clippy::cast_possible_wrap,
             reason = "frames are shorter than 64 KiB"
         )]
-        let delta = length.wrapping_sub(self.length()) as c_int;
+        // Through `advance`, or the compiler takes the difference of data_end and data apart, and the
+        // verifier refuses arithmetic on halves of pointers.
+        let delta = length.wrapping_sub(advance(self.length(), 0)) as c_int;
         // SAFETY: `ctx` is the context that the kernel called the program with; data and data_end
         // are read anew, since the helper may have moved them.
         let done = unsafe { bpf_xdp_adjust_tail(self.ctx.as_ptr().cast(), delta) } == 0;
-        self.data = self.ctx.data();
-        self.end = self.ctx.data_end();
+        self.reload();
+        done
+    }
+
+    #[inline(always)]
+    fn prepend(&mut self, count: usize) -> bool {
+        #[expect(
+            clippy::cast_possible_truncation,
+            clippy::cast_possible_wrap,
+            reason = "callers prepend headers"
+        )]
+        let delta = -(count as c_int);
+        // SAFETY: as in `resize`.
+        let done = unsafe { bpf_xdp_adjust_head(self.ctx.as_ptr().cast(), delta) } == 0;
+        self.reload();
         done
     }
 }

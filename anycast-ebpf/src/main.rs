@@ -21,6 +21,7 @@ use crate::tables::KernelTables;
 
 /// For frames in one piece.
 #[xdp]
+#[inline(always)]
 #[expect(
     clippy::needless_pass_by_value,
     reason = "`#[xdp]` calls it with a value"
@@ -31,6 +32,7 @@ pub(crate) fn anycast_xdp(ctx: XdpContext) -> u32 {
 
 /// For frames that may continue in further buffers.
 #[xdp(frags)]
+#[inline(always)]
 #[expect(
     clippy::needless_pass_by_value,
     reason = "`#[xdp]` calls it with a value"
@@ -43,9 +45,10 @@ pub(crate) fn anycast_xdp_frags(ctx: XdpContext) -> u32 {
 fn run<S: Span>(ctx: &XdpContext) -> u32 {
     let mut frame = Frame::<S>::new(ctx);
     let length = frame.length();
-    let verdict = classify(&frame, &KernelTables);
-    let verdict = answer(&mut frame, verdict);
-    record::record(&verdict, length);
+    let tables = KernelTables::new(ctx);
+    let verdict = classify(&frame, &tables);
+    let verdict = answer(&mut frame, &tables, verdict);
+    record::record(&tables, &verdict, length);
     match verdict.disposition() {
         Disposition::Pass => xdp_action::XDP_PASS,
         Disposition::Drop => xdp_action::XDP_DROP,

@@ -1,18 +1,18 @@
 //! Counting: each packet once, under its service and its reason.
 
 use anycast_common::abi::{Count, Explanation, feature};
-use anycast_common::{Reason, Verdict};
+use anycast_common::{Reason, Tables, Verdict};
 
-use crate::maps::{COUNTERS, EXPLANATION, FEATURES};
+use crate::maps::{COUNTERS, EXPLANATION};
 
 /// Counts a verdict about a frame of `length` bytes, or explains it where that is what the program
 /// was loaded for.
 #[inline(always)]
-pub(crate) fn record(verdict: &Verdict, length: usize) {
-    if FEATURES.load() & feature::EXPLAIN == 0 {
-        count(verdict, length);
-    } else {
+pub(crate) fn record<T: Tables>(tables: &T, verdict: &Verdict, length: usize) {
+    if tables.has(feature::EXPLAIN) {
         explain(verdict);
+    } else {
+        count(verdict, length);
     }
 }
 

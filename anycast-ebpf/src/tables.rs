@@ -1,14 +1,94 @@
 //! The verdict function's tables over BPF maps.
 
 use anycast_common::Tables;
-use anycast_common::abi::{AddressV4, AddressV6, Owner, Service};
+use anycast_common::abi::{
+    AddressV4, AddressV6, Bucket, Identity, Limit, ListV4, ListV6, Owner, SCOPE_BITS, Service,
+    Source, SourceV4, SourceV6,
+};
+use anycast_common::limit::admit;
+use aya_ebpf::btf_maps::lpm_trie::Key;
+use aya_ebpf::helpers::generated::bpf_ktime_get_coarse_ns;
+use aya_ebpf::programs::XdpContext;
 
-use crate::maps::{ADDRESSES_V4, ADDRESSES_V6, FEATURES, SERVICES};
+use crate::maps::{
+    ADDRESSES_V4, ADDRESSES_V6, BUCKETS, FEATURES, IDENTITY, INTERFACES, LIST_V4, LIST_V6,
+    SERVICES, SOURCES_V4, SOURCES_V6,
+};
 
-/// The maps of this program.
-pub(crate) struct KernelTables;
+/// The maps of this program, as one packet sees them.
+pub(crate) struct KernelTables<'a> {
+    ctx: &'a XdpContext,
+    features: u64,
+}
 
-impl Tables for KernelTables {
+impl<'a> KernelTables<'a> {
+    #[inline(always)]
+    pub(crate) fn new(ctx: &'a XdpContext) -> Self {
+        Self {
+            ctx,
+            features: FEATURES.load(),
+        }
+    }
+}
+
+/// The clock of the limits. Its grain is the kernel's tick, which is finer than any useful burst, and
+/// it costs a tenth of the exact one.
+#[inline(always)]
+fn now() -> u64 {
+    // SAFETY: no arguments, no effects; kernel 5.11.
+    unsafe { bpf_ktime_get_coarse_ns() }
+}
+
+/// A key on the stack, in whole words: the verifier refuses stores there that are not aligned, and
+/// the compiler would merge those of smaller fields into such.
+#[inline(always)]
+fn key<K, const WORDS: usize>(words: &[u64; WORDS]) -> &K {
+    const { assert!(size_of::<K>() <= 8 * WORDS && align_of::<K>() <= 8) };
+    // SAFETY: at least as large and as aligned as a `K`; keys are integers and byte arrays.
+    unsafe { &*words.as_ptr().cast::<K>() }
+}
+
+/// Two numbers in the order of memory.
+#[inline(always)]
+fn pair(first: u32, second: u32) -> u64 {
+    u64::from(first) | u64::from(second) << 32
+}
+
+/// The halves of an IPv6 address in the order of memory.
+#[inline(always)]
+fn halves(address: &[u8; 16]) -> [u64; 2] {
+    // SAFETY: sixteen bytes are two words; they are read without alignment.
+    unsafe {
+        core::ptr::from_ref(address)
+            .cast::<[u64; 2]>()
+            .read_unaligned()
+    }
+}
+
+/// Takes a packet into account in `map`. Two CPUs that do so at once may lose one of the two: a
+/// source limit is exact for a source whose packets arrive at one CPU.
+macro_rules! admit_source {
+    ($map:ident, $key:expr, $limit:expr) => {{
+        let (key, now) = ($key, now());
+        match $map.get_ptr_mut(key) {
+            Some(source) => {
+                // SAFETY: an LRU map's memory stays mapped while the program runs; should the entry
+                // be evicted meanwhile, another source's bucket takes this packet.
+                let source = unsafe { &mut *source };
+                admit(&mut source.arrival_ns, now, $limit)
+            }
+            None => {
+                let mut source = Source::default();
+                let within = admit(&mut source.arrival_ns, now, $limit);
+                // A full map evicts; what fails then is a race that the next packet repeats.
+                let _raced = $map.insert(key, &source, 0);
+                within
+            }
+        }
+    }};
+}
+
+impl Tables for KernelTables<'_> {
     #[inline(always)]
     fn owner_v4(&self, address: &[u8; 4]) -> Option<Owner> {
         // SAFETY: the key is four bytes without alignment, as the address is. By reference, so that
@@ -34,6 +114,66 @@ impl Tables for KernelTables {
 
     #[inline(always)]
     fn features(&self) -> u64 {
-        FEATURES.load()
+        self.features
+    }
+
+    #[inline(always)]
+    fn listed_v4(&self, scope: u32, source: &[u8; 4]) -> Option<bool> {
+        let words = [
+            pair(SCOPE_BITS + 32, scope.to_be()),
+            u64::from(u32::from_ne_bytes(*source)),
+        ];
+        Some(LIST_V4.get(key::<Key<ListV4>, 2>(&words))?.allow != 0)
+    }
+
+    #[inline(always)]
+    fn listed_v6(&self, scope: u32, source: &[u8; 16]) -> Option<bool> {
+        let [high, low] = halves(source);
+        let words = [pair(SCOPE_BITS + 128, scope.to_be()), high, low];
+        Some(LIST_V6.get(key::<Key<ListV6>, 3>(&words))?.allow != 0)
+    }
+
+    #[inline(always)]
+    fn admit(&self, service: u32, bucket: Bucket, limit: &Limit) -> bool {
+        let Some(buckets) = BUCKETS.get_ptr_mut(service) else {
+            return true;
+        };
+        // SAFETY: this CPU's own slot, and XDP is not preempted by itself.
+        let buckets = unsafe { &mut *buckets };
+        let arrival = match bucket {
+            Bucket::Echo => &mut buckets.echo,
+            Bucket::Reject => &mut buckets.reject,
+            Bucket::Packets => &mut buckets.packets,
+        };
+        admit(arrival, now(), limit)
+    }
+
+    #[inline(always)]
+    fn admit_source_v4(&self, service: u32, prefix: [u8; 4], limit: &Limit) -> bool {
+        let words = [pair(u32::from_ne_bytes(prefix), service)];
+        admit_source!(SOURCES_V4, key::<SourceV4, 1>(&words), limit)
+    }
+
+    #[inline(always)]
+    fn admit_source_v6(&self, service: u32, prefix: [u8; 16], limit: &Limit) -> bool {
+        let [high, low] = halves(&prefix);
+        let words = [high, low, u64::from(service)];
+        admit_source!(SOURCES_V6, key::<SourceV6, 3>(&words), limit)
+    }
+
+    #[inline(always)]
+    fn mac(&self) -> Option<[u8; 6]> {
+        #[expect(
+            clippy::cast_possible_truncation,
+            reason = "an interface index has 32 bits"
+        )]
+        let index = self.ctx.ingress_ifindex() as u32;
+        // SAFETY: the value is copied out before anything else runs.
+        unsafe { INTERFACES.get(index) }.map(|interface| interface.mac)
+    }
+
+    #[inline(always)]
+    fn identity(&self) -> Option<&Identity> {
+        IDENTITY.get(0)
     }
 }

@@ -4,6 +4,7 @@
 
 pub mod addresses;
 pub mod app;
+pub mod bfd;
 pub mod bgp;
 pub mod checks;
 pub mod cli;

@@ -37,6 +37,7 @@ pub struct Frame {
     hops: u8,
     payload: Payload,
     ethernet: ([u8; 6], [u8; 6]),
+    identification: u16,
     pad: usize,
 }
 
@@ -63,6 +64,7 @@ impl Frame {
                 checksum: None,
             },
             ethernet: (NODE_MAC, PEER_MAC),
+            identification: 0x1234,
             pad: 0,
         }
     }
@@ -140,6 +142,31 @@ impl Frame {
         self
     }
 
+    /// The IPv4 identification.
+    #[must_use]
+    pub fn identification(mut self, identification: u16) -> Self {
+        self.identification = identification;
+        self
+    }
+
+    /// To and from these MAC addresses.
+    #[must_use]
+    pub fn ethernet(mut self, destination: [u8; 6], source: [u8; 6]) -> Self {
+        self.ethernet = (destination, source);
+        self
+    }
+
+    /// The same tags and headers the other way around, as an answer with a fresh time to live has them.
+    #[must_use]
+    pub fn back(&self) -> Self {
+        let mut back = self.clone();
+        std::mem::swap(&mut back.source, &mut back.destination);
+        back.ethernet = (self.ethernet.1, self.ethernet.0);
+        back.hops = 64;
+        back.pad = 0;
+        back
+    }
+
     /// Time to live or hop limit.
     #[must_use]
     pub fn hops(mut self, hops: u8) -> Self {
@@ -208,6 +235,21 @@ impl Frame {
         self
     }
 
+    /// A TCP RST, which offers no window.
+    #[must_use]
+    pub fn reset(
+        self,
+        source: u16,
+        destination: u16,
+        sequence: u32,
+        acknowledged: u32,
+        flags: u8,
+    ) -> Self {
+        let mut frame = self.tcp(source, destination, sequence, acknowledged, flags, b"");
+        frame.payload.bytes[14..16].copy_from_slice(&[0, 0]);
+        frame
+    }
+
     /// A TCP SYN.
     #[must_use]
     pub fn syn(self, source: u16, destination: u16) -> Self {
@@ -249,10 +291,8 @@ impl Frame {
 
     /// The reply that a correct host gives to this echo request.
     pub fn echo_reply(&self) -> Vec<u8> {
-        let mut reply = self.clone();
-        std::mem::swap(&mut reply.source, &mut reply.destination);
-        reply.ethernet = (self.ethernet.1, self.ethernet.0);
-        reply.hops = 64;
+        let mut reply = self.back();
+        reply.pad = self.pad;
         reply.payload.bytes[0] = if self.source.is_ipv4() { 0 } else { 129 };
         reply.bytes()
     }
@@ -289,7 +329,7 @@ impl Frame {
                 .expect("short")
                 .to_be_bytes(),
         );
-        packet.extend([0x12, 0x34]);
+        packet.extend(self.identification.to_be_bytes());
         packet.extend(match self.part {
             Part::Whole => [0x40, 0],
             Part::First => [0x20, 0],

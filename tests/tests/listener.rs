@@ -8,7 +8,7 @@ use std::process::{Child, Command, Stdio};
 use std::sync::atomic::{AtomicU8, Ordering};
 use std::time::{Duration, Instant};
 
-use anycast_userspace::listener::{Outcome, Port, Report, Settings, Watched, Watcher};
+use anycast_userspace::listener::{Port, Report, Settings, Watched, Watcher};
 use aya::maps::{Array, Map, MapData};
 use tokio::sync::mpsc;
 
@@ -18,6 +18,8 @@ mod hand_over;
 mod latency;
 #[path = "listener/namespaces.rs"]
 mod namespaces;
+#[path = "listener/nsd.rs"]
+mod nsd;
 
 const PATIENCE: Duration = Duration::from_secs(10);
 /// Long enough for an event to be handled, and shorter than the interval at which everything is read.
@@ -211,8 +213,11 @@ async fn a_closed_udp_socket_fails_the_check_at_once() {
     );
     let words = report.outcome.detail();
     assert!(
-        words.starts_with(&format!("no socket serves {port} on {address}; listener"))
-            && words.contains(&format!("(process {})", std::process::id())),
+        words.starts_with(&format!("no socket serves {port} on {address}; "))
+            && words.ends_with(&format!(
+                "(process {}) released the last one",
+                std::process::id()
+            )),
         "{words}"
     );
 }
@@ -321,8 +326,8 @@ async fn every_port_and_address_must_be_served() {
         format!("{} on {two}", tcp_port(&tcp)),
     );
     assert_eq!(
-        report.outcome,
-        Outcome::Fail(format!("no socket serves {udp_on}, {tcp_on}"))
+        report.outcome.detail(),
+        format!("no socket serves {udp_on}, {tcp_on}")
     );
     let _udp_two = UdpSocket::bind((two, port.number)).unwrap();
     let tcp_two = TcpListener::bind((two, port.number)).unwrap();

@@ -25,9 +25,14 @@ pub(crate) fn cargo(args: &[&str]) -> Command {
     // that look at it would run again each time.
     for (name, _) in std::env::vars_os() {
         let theirs = name.to_str().is_some_and(|name| {
-            ["CARGO_PKG_", "CARGO_MANIFEST_", "CARGO_CRATE_", "CARGO_BIN_"]
-                .iter()
-                .any(|prefix| name.starts_with(prefix))
+            [
+                "CARGO_PKG_",
+                "CARGO_MANIFEST_",
+                "CARGO_CRATE_",
+                "CARGO_BIN_",
+            ]
+            .iter()
+            .any(|prefix| name.starts_with(prefix))
         });
         if theirs || name == "LD_LIBRARY_PATH" {
             command.env_remove(name);

@@ -90,14 +90,36 @@ reasons! {
     down_passed = DownPassed,
     /// Passed: to a served port of a service that went down a moment ago.
     lingering = Lingering,
+    /// Passed: ARP request or neighbour solicitation that is left to the stack.
+    neighbor_passed = NeighborPassed,
     /// Answered: echo request.
     echo = Echo,
+    /// Answered: ARP request or neighbour solicitation.
+    neighbor = Neighbor,
+    /// Answered: the node's identity in DNS.
+    identity = Identity,
+    /// Answered: to a port that is not served, with TCP RST or ICMP port unreachable.
+    unlisted_rejected = UnlistedRejected,
+    /// Answered: the service is not up, with TCP RST or ICMP port unreachable.
+    down_rejected = DownRejected,
     /// Dropped: a header contradicts itself or the frame.
     malformed = Malformed,
     /// Dropped: an IPv6 header chain longer than the program follows, or one not for its last hop.
     header_chain = HeaderChain,
     /// Dropped: the service is not up.
     down = Down,
+    /// Dropped: ARP request or neighbour solicitation while the service is not up.
+    neighbor_down = NeighborDown,
+    /// Dropped: the source is in a deny list.
+    denied = Denied,
+    /// Dropped: the source is over its limit.
+    source_limited = SourceLimited,
+    /// Dropped: the service is over its limit of packets.
+    service_limited = ServiceLimited,
+    /// Dropped: an echo request over the limit.
+    echo_limited = EchoLimited,
+    /// Dropped: what would be rejected, over the limit of rejections.
+    reject_limited = RejectLimited,
     /// Dropped: a request that would be answered comes from an address that cannot be answered.
     bad_source = BadSource,
     /// Dropped: ICMP that is neither an echo request nor an error about a flow of the service.

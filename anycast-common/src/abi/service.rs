@@ -1,5 +1,7 @@
 //! A service's entry: its state and its policies.
 
+use super::Limit;
+
 /// State: not decided yet. Also the state of an entry never written.
 pub const INIT: u32 = 0;
 /// State: healthy.
@@ -54,6 +56,26 @@ pub struct Service {
     pub unlisted: u32,
     /// Policy for fragments that do not carry the ports: drop or pass.
     pub fragments: u32,
+    /// 1: ARP and neighbour discovery for its addresses are answered while up, dropped while not.
+    pub neighbor: u32,
+    /// 1: `CH TXT id.server` is answered on UDP port 53.
+    pub identity: u32,
+    /// 1: the service has allow or deny lists of its own.
+    pub lists: u32,
+    /// Prefix length by which the source limit tells IPv4 sources apart.
+    pub source_prefix_v4: u32,
+    /// Prefix length by which the source limit tells IPv6 sources apart.
+    pub source_prefix_v6: u32,
+    /// Nothing.
+    pub _padding: u32,
+    /// Limit of echo replies, on each CPU.
+    pub echo_limit: Limit,
+    /// Limit of rejections, on each CPU.
+    pub reject_limit: Limit,
+    /// Limit of packets, on each CPU.
+    pub packet_limit: Limit,
+    /// Limit of packets from each source.
+    pub source_limit: Limit,
     /// Served ports.
     pub ports: [PortRange; PORT_RANGES],
     /// Further IP protocols that are passed; 0 ends the list.
@@ -62,7 +84,7 @@ pub struct Service {
 
 const _: () = {
     assert!(size_of::<PortRange>() == 6);
-    assert!(size_of::<Service>() == 16 + PORT_RANGES * 6 + PROTOCOLS);
+    assert!(size_of::<Service>() == 104 + PORT_RANGES * 6 + PROTOCOLS);
 };
 
 impl Service {

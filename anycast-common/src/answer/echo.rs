@@ -1,29 +1,16 @@
 //! Echo replies: the request with addresses swapped, its type changed, and a fresh time to live.
 
-use super::{HOPS, turn_ethernet};
+use super::{turn_ethernet, turn_v4, turn_v6};
 use crate::checksum;
 use crate::iana::{icmp, icmpv6};
-use crate::packet::{Packet, be16, field, put};
+use crate::packet::{Packet, be16, put};
+use crate::verdict::Place;
 
 /// RFC 792. IP options go back as they came.
 #[inline(always)]
-pub(super) fn v4<P: Packet>(packet: &mut P, network: usize, transport: usize) -> Option<()> {
-    packet.load::<4>(transport)?;
-    let header = packet.load_mut::<20>(network)?;
-    let source: [u8; 4] = *field::<12, _, _>(header);
-    let destination: [u8; 4] = *field::<16, _, _>(header);
-    let [hops, carried] = *field::<8, 2, _>(header);
-    let sum = checksum::replace(
-        be16::<10, _>(header),
-        u16::from_be_bytes([hops, carried]),
-        u16::from_be_bytes([HOPS, carried]),
-    );
-    put::<8, _, _>(header, [HOPS]);
-    put::<10, _, _>(header, sum.to_be_bytes());
-    put::<12, _, _>(header, destination);
-    put::<16, _, _>(header, source);
-
-    let header = packet.load_mut::<4>(transport)?;
+pub(super) fn v4<P: Packet>(packet: &mut P, place: Place) -> Option<()> {
+    let total = be16::<2, _>(packet.load::<4>(place.network)?);
+    let header = packet.load_mut::<4>(place.transport)?;
     let sum = checksum::replace(
         be16::<2, _>(header),
         u16::from_be_bytes([icmp::ECHO_REQUEST, 0]),
@@ -34,21 +21,15 @@ pub(super) fn v4<P: Packet>(packet: &mut P, network: usize, transport: usize) ->
     let sum = if sum == 0 { 0xffff } else { sum };
     put::<0, _, _>(header, [icmp::ECHO_REPLY]);
     put::<2, _, _>(header, sum.to_be_bytes());
+    turn_v4(packet, place.network, total)?;
     turn_ethernet(packet)
 }
 
 /// RFC 4443 §4.2. Extension headers go back as they came.
 #[inline(always)]
-pub(super) fn v6<P: Packet>(packet: &mut P, network: usize, transport: usize) -> Option<()> {
-    packet.load::<4>(transport)?;
-    let header = packet.load_mut::<40>(network)?;
-    let source: [u8; 16] = *field::<8, _, _>(header);
-    let destination: [u8; 16] = *field::<24, _, _>(header);
-    put::<7, _, _>(header, [HOPS]);
-    put::<8, _, _>(header, destination);
-    put::<24, _, _>(header, source);
-
-    let header = packet.load_mut::<4>(transport)?;
+pub(super) fn v6<P: Packet>(packet: &mut P, place: Place) -> Option<()> {
+    let payload = be16::<4, _>(packet.load::<6>(place.network)?);
+    let header = packet.load_mut::<4>(place.transport)?;
     let sum = checksum::replace(
         be16::<2, _>(header),
         u16::from_be_bytes([icmpv6::ECHO_REQUEST, 0]),
@@ -56,5 +37,6 @@ pub(super) fn v6<P: Packet>(packet: &mut P, network: usize, transport: usize) ->
     );
     put::<0, _, _>(header, [icmpv6::ECHO_REPLY]);
     put::<2, _, _>(header, sum.to_be_bytes());
+    turn_v6(packet, place.network, payload)?;
     turn_ethernet(packet)
 }

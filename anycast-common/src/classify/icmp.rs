@@ -1,10 +1,11 @@
 //! ICMP and ICMPv6 to a Service Address: echo requests, and errors about the service's flows.
 
 use super::transport::{self, Datagram, Fragment};
-use super::{ipv4, ipv6};
-use crate::abi::{Reason, Service, policy};
+use super::{ipv4, ipv6, source};
+use crate::abi::{Bucket, Reason, Service, feature, policy};
 use crate::iana::{icmp, icmpv6, protocol};
 use crate::packet::{Packet, be16, field};
+use crate::tables::Tables;
 use crate::verdict::{Answer, Verdict};
 
 /// Type, code, checksum and the word that depends on the type.
@@ -13,8 +14,9 @@ pub(super) const HEADER: usize = 8;
 const QUOTED: usize = 8;
 
 #[inline(always)]
-pub(super) fn classify<P: Packet>(
+pub(super) fn classify<P: Packet, T: Tables>(
     packet: &P,
+    tables: &T,
     id: u32,
     service: &Service,
     datagram: &Datagram,
@@ -26,9 +28,9 @@ pub(super) fn classify<P: Packet>(
         return Verdict::drop(id, Reason::Malformed);
     };
     let [kind, code] = *field::<0, 2, _>(header);
-    if datagram.icmp == protocol::ICMP {
+    if datagram.is_v4() {
         match kind {
-            icmp::ECHO_REQUEST if code == 0 => echo_v4(packet, id, datagram),
+            icmp::ECHO_REQUEST if code == 0 => echo(packet, tables, id, service, datagram),
             icmp::UNREACHABLE | icmp::TIME_EXCEEDED | icmp::PARAMETER_PROBLEM => {
                 error_v4(packet, id, service, datagram)
             }
@@ -36,7 +38,7 @@ pub(super) fn classify<P: Packet>(
         }
     } else {
         match kind {
-            icmpv6::ECHO_REQUEST if code == 0 => echo_v6(packet, id, datagram),
+            icmpv6::ECHO_REQUEST if code == 0 => echo(packet, tables, id, service, datagram),
             icmpv6::UNREACHABLE
             | icmpv6::PACKET_TOO_BIG
             | icmpv6::TIME_EXCEEDED
@@ -47,56 +49,29 @@ pub(super) fn classify<P: Packet>(
 }
 
 #[inline(always)]
-fn echo_v4<P: Packet>(packet: &P, id: u32, datagram: &Datagram) -> Verdict {
-    let Some(header) = packet.load::<{ ipv4::HEADER }>(datagram.network) else {
-        return Verdict::drop(id, Reason::Malformed);
-    };
-    let source: [u8; 4] = *field::<12, _, _>(header);
-    let destination: [u8; 4] = *field::<16, _, _>(header);
-    if !answerable_v4(source) || source == destination {
+fn echo<P: Packet, T: Tables>(
+    packet: &P,
+    tables: &T,
+    id: u32,
+    service: &Service,
+    datagram: &Datagram,
+) -> Verdict {
+    if !source::answerable(packet, datagram) {
         return Verdict::drop(id, Reason::BadSource);
     }
-    Verdict::answer(
-        id,
-        Reason::Echo,
-        Answer::EchoV4 {
-            network: datagram.network,
-            transport: datagram.transport,
-        },
-    )
-}
-
-#[inline(always)]
-fn echo_v6<P: Packet>(packet: &P, id: u32, datagram: &Datagram) -> Verdict {
-    let Some(header) = packet.load::<{ ipv6::HEADER }>(datagram.network) else {
-        return Verdict::drop(id, Reason::Malformed);
-    };
-    let source: [u8; 16] = *field::<8, _, _>(header);
-    let destination: [u8; 16] = *field::<24, _, _>(header);
-    if !answerable_v6(source) || source == destination {
-        return Verdict::drop(id, Reason::BadSource);
+    if tables.has(feature::SERVICE_LIMITS)
+        && service.echo_limit.is_set()
+        && !tables.admit(id, Bucket::Echo, &service.echo_limit)
+    {
+        return Verdict::drop(id, Reason::EchoLimited);
     }
-    Verdict::answer(
-        id,
-        Reason::Echo,
-        Answer::EchoV6 {
-            network: datagram.network,
-            transport: datagram.transport,
-        },
-    )
-}
-
-/// Neither "this network", loopback, multicast nor reserved (RFC 6890, RFC 1122 §3.2.1.3).
-#[inline(always)]
-fn answerable_v4(source: [u8; 4]) -> bool {
-    source[0] != 0 && source[0] != 127 && source[0] < 224
-}
-
-/// Neither unspecified, loopback nor multicast (RFC 4291 §2.4).
-#[inline(always)]
-fn answerable_v6(source: [u8; 16]) -> bool {
-    let source = u128::from_be_bytes(source);
-    source > 1 && source >> 120 != 0xff
+    let place = datagram.place();
+    let answer = if datagram.is_v4() {
+        Answer::EchoV4(place)
+    } else {
+        Answer::EchoV6(place)
+    };
+    Verdict::answer(id, Reason::Echo, answer)
 }
 
 /// RFC 792 and RFC 1191: an error quotes the IP header and at least 8 bytes of what we had sent.

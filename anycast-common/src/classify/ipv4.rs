@@ -8,7 +8,7 @@ use crate::tables::Tables;
 use crate::verdict::Verdict;
 
 /// Header without options.
-pub(super) const HEADER: usize = 20;
+pub(crate) const HEADER: usize = 20;
 const MORE_FRAGMENTS: u16 = 0x2000;
 const FRAGMENT_OFFSET: u16 = 0x1fff;
 

@@ -1,14 +1,15 @@
 //! IPv6 headers and a bounded chain of extension headers (RFC 8200).
 
+use super::neighbor;
 use super::transport::{self, Datagram, Fragment};
-use crate::abi::Reason;
+use crate::abi::{Reason, feature};
 use crate::iana::protocol;
 use crate::packet::{Packet, be16, field};
 use crate::tables::Tables;
 use crate::verdict::Verdict;
 
 /// Fixed header.
-pub(super) const HEADER: usize = 40;
+pub(crate) const HEADER: usize = 40;
 /// Extension headers that are followed; RFC 8200 §4.1 recommends at most one of each kind but one.
 pub(super) const MAX_EXTENSIONS: usize = 6;
 /// Every extension header is at least this long.
@@ -19,6 +20,13 @@ pub(super) fn classify<P: Packet, T: Tables>(packet: &P, tables: &T, network: us
     let Some(header) = packet.load::<HEADER>(network) else {
         return Verdict::not_ours(Reason::NotIp);
     };
+    let [next] = *field::<6, 1, _>(header);
+    if next == protocol::ICMPV6
+        && tables.has(feature::NEIGHBOR)
+        && let Some(verdict) = neighbor::solicitation(packet, tables, network)
+    {
+        return verdict;
+    }
     let destination: &[u8; 16] = field::<24, _, _>(header);
     let Some(owner) = tables.owner_v6(destination) else {
         return Verdict::not_ours(Reason::NotOurs);
@@ -31,7 +39,6 @@ pub(super) fn classify<P: Packet, T: Tables>(packet: &P, tables: &T, network: us
     if first >> 4 != 6 || network + HEADER + payload > packet.length() {
         return Verdict::drop(owner.service, Reason::Malformed);
     }
-    let [next] = *field::<6, 1, _>(header);
     match follow(packet, next, network + HEADER, payload) {
         Ok(chain) => {
             let datagram = Datagram {

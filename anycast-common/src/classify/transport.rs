@@ -1,11 +1,11 @@
 //! What follows the IP header, for both versions: state, fragments, ports.
 
-use super::icmp;
-use crate::abi::{LINGERING, Reason, Service, policy};
+use super::{icmp, identity, reject, source};
+use crate::abi::{Bucket, LINGERING, Reason, Service, feature, policy};
 use crate::iana::protocol;
 use crate::packet::{Packet, be16, field};
 use crate::tables::Tables;
-use crate::verdict::Verdict;
+use crate::verdict::{Place, Verdict};
 
 /// TCP header without options (RFC 9293 §3.1).
 pub(super) const TCP: usize = 20;
@@ -41,10 +41,27 @@ pub(super) struct Datagram {
     pub(super) fragment: Fragment,
 }
 
+impl Datagram {
+    /// Whether it came over IPv4.
+    #[inline(always)]
+    pub(super) fn is_v4(&self) -> bool {
+        self.icmp == protocol::ICMP
+    }
+
+    /// Where its headers are.
+    #[inline(always)]
+    pub(super) fn place(&self) -> Place {
+        Place {
+            network: self.network,
+            transport: self.transport,
+        }
+    }
+}
+
 #[inline(always)]
 pub(super) fn classify<P: Packet, T: Tables>(
     packet: &P,
-    _tables: &T,
+    tables: &T,
     id: u32,
     service: &Service,
     datagram: &Datagram,
@@ -54,24 +71,62 @@ pub(super) fn classify<P: Packet, T: Tables>(
         Err(reason) => return Verdict::drop(id, reason),
     };
     if !service.serving() {
-        return when_down(id, service, datagram.protocol, port);
+        return when_down(packet, tables, id, service, datagram, port);
+    }
+    if let Some(reason) = source::refused(packet, tables, id, service, datagram) {
+        return Verdict::drop(id, reason);
+    }
+    if tables.has(feature::SERVICE_LIMITS)
+        && service.packet_limit.is_set()
+        && !tables.admit(id, Bucket::Packets, &service.packet_limit)
+    {
+        return Verdict::drop(id, Reason::ServiceLimited);
     }
     if datagram.fragment == Fragment::Later {
         return fragment(id, service);
     }
     if let Some(port) = port {
-        if service.serves(datagram.protocol, port) {
-            return Verdict::pass(id, Reason::Served);
-        }
-        return unlisted(id, service);
+        return to_port(packet, tables, id, service, datagram, port);
     }
     if datagram.protocol == datagram.icmp {
-        return icmp::classify(packet, id, service, datagram);
+        return icmp::classify(packet, tables, id, service, datagram);
     }
     if service.lists_protocol(datagram.protocol) {
         Verdict::pass(id, Reason::ProtocolListed)
     } else {
         Verdict::drop(id, Reason::ProtocolUnlisted)
+    }
+}
+
+#[inline(always)]
+fn to_port<P: Packet, T: Tables>(
+    packet: &P,
+    tables: &T,
+    id: u32,
+    service: &Service,
+    datagram: &Datagram,
+    port: u16,
+) -> Verdict {
+    if tables.has(feature::IDENTITY)
+        && service.identity != 0
+        && port == identity::PORT
+        && let Some(answer) = identity::asked(packet, tables, datagram)
+    {
+        return Verdict::answer(id, Reason::Identity, answer);
+    }
+    if service.serves(datagram.protocol, port) {
+        return Verdict::pass(id, Reason::Served);
+    }
+    match service.unlisted {
+        policy::PASS => Verdict::pass(id, Reason::UnlistedPassed),
+        policy::REJECT if tables.has(feature::REJECT) => {
+            let outcome = reject::Outcome {
+                rejected: Reason::UnlistedRejected,
+                dropped: Reason::Unlisted,
+            };
+            reject::reject(packet, tables, id, service, datagram, outcome)
+        }
+        _ => Verdict::drop(id, Reason::Unlisted),
     }
 }
 
@@ -122,24 +177,30 @@ fn header<'a, P: Packet, const N: usize>(
 }
 
 #[inline(always)]
-fn when_down(id: u32, service: &Service, carried: u8, port: Option<u16>) -> Verdict {
+fn when_down<P: Packet, T: Tables>(
+    packet: &P,
+    tables: &T,
+    id: u32,
+    service: &Service,
+    datagram: &Datagram,
+    port: Option<u16>,
+) -> Verdict {
     if service.state == LINGERING
         && let Some(port) = port
-        && service.serves(carried, port)
+        && service.serves(datagram.protocol, port)
     {
         return Verdict::pass(id, Reason::Lingering);
     }
     match service.on_down {
         policy::PASS => Verdict::pass(id, Reason::DownPassed),
+        policy::REJECT if tables.has(feature::REJECT) => {
+            let outcome = reject::Outcome {
+                rejected: Reason::DownRejected,
+                dropped: Reason::Down,
+            };
+            reject::reject(packet, tables, id, service, datagram, outcome)
+        }
         _ => Verdict::drop(id, Reason::Down),
-    }
-}
-
-#[inline(always)]
-fn unlisted(id: u32, service: &Service) -> Verdict {
-    match service.unlisted {
-        policy::PASS => Verdict::pass(id, Reason::UnlistedPassed),
-        _ => Verdict::drop(id, Reason::Unlisted),
     }
 }
 

@@ -10,8 +10,9 @@
 
 use core::mem::MaybeUninit;
 
+use anycast_common::abi::{DOWN, DRAINING, NO_SERVICE, UP};
 use anycast_common::listener::{
-    Event, MAX_SLOTS, NO_SERVICE, PAGES, PortKey, ServiceState, Slot, SocketKey, SocketPage, kind,
+    Event, MAX_SLOTS, PAGES, PortKey, ServiceState, Slot, SocketKey, SocketPage, kind,
 };
 use aya_ebpf::bindings::{BPF_F_NO_PREALLOC, bpf_sock};
 use aya_ebpf::btf_maps::{Array, HashMap, RingBuf};
@@ -137,11 +138,11 @@ fn take_down(service: u32, port: PortKey) -> bool {
     // SAFETY: an array's element is always there; its first word is the state.
     unsafe {
         let state = &raw mut (*entry).state;
-        let serving = ServiceState::FIRST_SERVING..=ServiceState::LAST_SERVING;
-        if !serving.contains(&state.read_volatile()) {
+        // Up, degraded and draining are neighbours.
+        if !(UP..=DRAINING).contains(&state.read_volatile()) {
             return false;
         }
-        state.write_volatile(ServiceState::DOWN);
+        state.write_volatile(DOWN);
     }
     true
 }

@@ -4,6 +4,7 @@
 mod node;
 mod plane;
 mod signals;
+mod sockets;
 
 use std::path::Path;
 

@@ -10,22 +10,26 @@ use std::pin::Pin;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use anycast_common::abi;
 use anyhow::Context as _;
 use tokio::sync::{Mutex, mpsc, watch};
 use tokio::task::JoinHandle;
 
 use super::plane::LoadedPlane;
 use super::signals::Signals;
+use super::sockets;
 use crate::addresses::ManagedAddresses;
 use crate::bgp::{self, Speaker};
 use crate::checks::{self, RunningChecks, Subject};
-use crate::config::{Announcer, Config, Service};
+use crate::config::{Announcer, Config, Hook, Service};
 use crate::control::protocol::InterfaceStatus;
 use crate::control::server::{self, Server};
 use crate::controller::{Channels, Controller, Facts, ServiceSettings, ShowPeers};
 use crate::dataplane::{self, DataPlane};
 use crate::decision::Pace;
 use crate::health;
+use crate::hooks::{self, RunningHooks};
+use crate::listener::{self, Watcher};
 use crate::planes::{self, Modes, PeerNews, PeerReport};
 use crate::rib::DesiredRoutes;
 use crate::writer;
@@ -36,6 +40,9 @@ const CLOSING: Duration = Duration::from_secs(5);
 /// How long packets are still served after the sessions have been closed, while the withdrawal spreads.
 const SPREADING: Duration = Duration::from_millis(500);
 
+/// The most time that hooks of the last transitions get before they are killed.
+const LAST_HOOKS: Duration = Duration::from_secs(5);
+
 /// The parts that must be taken down.
 #[derive(Default)]
 pub(super) struct Node {
@@ -44,6 +51,8 @@ pub(super) struct Node {
     checks: Vec<RunningChecks>,
     writer: Option<JoinHandle<LoadedPlane>>,
     idle_plane: Option<DataPlane>,
+    sockets: Option<Watcher>,
+    hooks: Option<RunningHooks>,
 }
 
 /// The speaker, shared with those who show its state; empty once it has been closed.
@@ -96,6 +105,7 @@ impl Node {
             .await?;
         self.start_writer(&settings, modes_seen, map_reports, counter_requests)?;
         self.start_checks(config, &check_reports);
+        self.watch_sockets(config, &settings, check_reports)?;
         let serving = tokio::spawn(socket.serve(call_sender));
 
         let facts = Facts {
@@ -113,6 +123,11 @@ impl Node {
             counters,
         };
         let controller = Controller::new(settings, facts, channels);
+        self.hooks = Some(hooks::spawn(
+            &config.node.name,
+            hooks_of(config),
+            controller.follow(),
+        ));
         notify(&[sd_notify::NotifyState::Ready]);
         let controller = controller.run(signals.next()).await;
         notify(&[sd_notify::NotifyState::Stopping]);
@@ -121,6 +136,9 @@ impl Node {
         serving.abort();
         // The writer ends, and gives the data plane back, when the controller's channels are gone.
         drop(controller);
+        if let Some(hooks) = self.hooks.take() {
+            hooks.finish(LAST_HOOKS).await;
+        }
         Ok(())
     }
 
@@ -129,6 +147,9 @@ impl Node {
         self.close_sessions().await;
         for checks in self.checks.drain(..) {
             checks.stop().await;
+        }
+        if let Some(sockets) = self.sockets.take() {
+            sockets.stop().await;
         }
         let plane = match self.writer.take() {
             Some(writer) => writer.await.ok().map(|plane| plane.maps),
@@ -248,6 +269,27 @@ impl Node {
             .collect();
     }
 
+    fn watch_sockets(
+        &mut self,
+        config: &Config,
+        settings: &[ServiceSettings],
+        reports: mpsc::Sender<checks::Report>,
+    ) -> anyhow::Result<()> {
+        let watched = sockets::watched(config, settings);
+        if watched.is_empty() {
+            return Ok(());
+        }
+        let settings = listener::Settings {
+            watched,
+            cgroup: None,
+            services_pin: Some(config.dataplane.pin.join(abi::map::SERVICES)),
+        };
+        let (sender, received) = mpsc::channel(listener::REPORT_DEPTH);
+        self.sockets = Some(Watcher::spawn(settings, sender)?);
+        tokio::spawn(sockets::carry(received, reports));
+        Ok(())
+    }
+
     /// Withdraws, says goodbye to the peers, and waits while the withdrawal spreads.
     async fn close_sessions(&self) {
         let Some(speaker) = self.speaker.0.lock().await.take() else {
@@ -276,11 +318,12 @@ async fn carry(mut events: mpsc::Receiver<bgp::Event>, reports: mpsc::Sender<Pee
             } => PeerNews::Down { reason },
             bgp::EventKind::Applied {
                 generation,
-                changes,
+                announced,
+                withdrawn,
             } => PeerNews::Applied {
                 generation,
-                announced: changes as u64,
-                withdrawn: 0,
+                announced: announced as u64,
+                withdrawn: withdrawn as u64,
                 at: event.at,
             },
             bgp::EventKind::State { .. }
@@ -296,6 +339,13 @@ async fn carry(mut events: mpsc::Receiver<bgp::Event>, reports: mpsc::Sender<Pee
             return;
         }
     }
+}
+
+fn hooks_of(config: &Config) -> impl Iterator<Item = (String, Vec<Hook>)> {
+    config
+        .services
+        .iter()
+        .map(|service| (service.name.clone(), service.hooks.clone()))
 }
 
 fn in_the_maps(service: &Service) -> dataplane::Service {

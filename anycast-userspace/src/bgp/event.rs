@@ -33,8 +33,10 @@ pub enum EventKind {
     Applied {
         /// The generation.
         generation: u64,
-        /// How many prefixes were announced or withdrawn for it; 0 when nothing had to be sent.
-        changes: usize,
+        /// How many prefixes were announced for it.
+        announced: usize,
+        /// How many prefixes were withdrawn for it.
+        withdrawn: usize,
     },
     /// We ended the session, or a connection, with a NOTIFICATION.
     NotificationSent(Notification),

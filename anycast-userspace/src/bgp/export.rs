@@ -10,7 +10,7 @@ use super::settings::PeerSettings;
 use super::status::AnnouncedRoute;
 use super::wire::{Encoder, family_of};
 use crate::config::bgp::Family;
-use crate::rib::{AdjRibOut, Attributes, Delta, DesiredRoutes};
+use crate::rib::{AdjRibOut, Attributes, Delta, DesiredRoutes, Route};
 
 /// The Adj-RIB-Out of a session with the means to bring it up to date.
 #[derive(Debug)]
@@ -29,7 +29,16 @@ pub(super) struct Export {
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Progress {
     pub(super) generation: u64,
-    pub(super) changes: usize,
+    pub(super) announced: usize,
+    pub(super) withdrawn: usize,
+}
+
+/// Whether a route goes to the peer.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Choice {
+    Announce,
+    NoNextHop,
+    NotForThisPeer,
 }
 
 /// Encoded UPDATEs.
@@ -58,16 +67,13 @@ impl Export {
     ) -> Result<Updates, EncodeError> {
         let wanted = self.select(desired, settings);
         let delta = self.rib.replace(wanted);
-        let changes = delta.withdraw.len()
-            + delta
-                .announce
-                .iter()
-                .map(|(_, prefixes)| prefixes.len())
-                .sum::<usize>();
-        let before = self.unacknowledged.map_or(0, |progress| progress.changes);
+        let announced: usize = delta.announce.iter().map(|(_, list)| list.len()).sum();
+        // What an earlier generation has put into the outbox belongs to this one as well.
+        let before = self.unacknowledged.take();
         self.unacknowledged = Some(Progress {
             generation: desired.generation,
-            changes: before + changes,
+            announced: announced + before.map_or(0, |progress| progress.announced),
+            withdrawn: delta.withdraw.len() + before.map_or(0, |progress| progress.withdrawn),
         });
         self.encode(&delta)
     }
@@ -137,19 +143,20 @@ impl Export {
         let services = settings.config.services.as_deref();
         let mut no_next_hop = [0usize; 2];
         let mut wanted = Vec::with_capacity(desired.len());
+        // Neighbouring prefixes mostly share a route: what has just been decided for it holds again.
+        let mut last: Option<(&Route, Family, Choice)> = None;
         for (prefix, route) in desired.iter() {
-            let chosen = services
-                .is_none_or(|names| names.iter().any(|name| **name == *route.service))
-                && route.is_for(&settings.name)
-                && self.encoder.carries(prefix);
-            if !chosen {
-                continue;
+            let family = family_of(prefix);
+            let choice = match last {
+                Some((known, of, choice)) if of == family && known.is_same(route) => choice,
+                _ => self.choose(prefix, route, services, &settings.name),
+            };
+            last = Some((route, family, choice));
+            match choice {
+                Choice::Announce => wanted.push((prefix, &route.attributes)),
+                Choice::NoNextHop => no_next_hop[usize::from(family == Family::Ipv6)] += 1,
+                Choice::NotForThisPeer => {}
             }
-            if self.encoder.next_hop(prefix, &route.attributes).is_none() {
-                no_next_hop[usize::from(family_of(prefix) == Family::Ipv6)] += 1;
-                continue;
-            }
-            wanted.push((prefix, &route.attributes));
         }
         self.held.clear();
         for (count, family, key) in [
@@ -164,6 +171,25 @@ impl Export {
         }
         self.enforce_limit(&mut wanted, settings);
         wanted
+    }
+
+    fn choose(
+        &self,
+        prefix: &ipnet::IpNet,
+        route: &Route,
+        services: Option<&[String]>,
+        peer: &str,
+    ) -> Choice {
+        let chosen = services.is_none_or(|names| names.iter().any(|name| **name == *route.service))
+            && route.is_for(peer)
+            && self.encoder.carries(prefix);
+        if !chosen {
+            Choice::NotForThisPeer
+        } else if self.encoder.next_hop(prefix, &route.attributes).is_none() {
+            Choice::NoNextHop
+        } else {
+            Choice::Announce
+        }
     }
 
     /// Over the limit, nothing new is announced; what is announced can still change or go.

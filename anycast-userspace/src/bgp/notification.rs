@@ -76,6 +76,8 @@ pub(super) enum Cease {
     AdministrativeShutdown,
     /// The other connection won (RFC 4271 §6.8).
     CollisionResolution,
+    /// BFD says that the peer cannot be reached (RFC 9384).
+    BfdDown,
 }
 
 /// The Cease for a reason. `hard_reset`: the session has graceful restart for NOTIFICATIONs, so only a
@@ -96,6 +98,7 @@ pub(super) fn cease(
             cease_subcode::CONNECTION_COLLISION_RESOLUTION,
             bytes::Bytes::new(),
         ),
+        Cease::BfdDown => (cease_subcode::BFD_DOWN, bytes::Bytes::new()),
     };
     if !hard_reset {
         return NotificationMessage::new(NotificationCode::Cease, subcode, data);

@@ -11,7 +11,7 @@ use tokio::time::timeout;
 
 use super::event::Event;
 use super::listener::{self, ACCEPTED_DEPTH, Door};
-use super::peer::{Command, Peer};
+use super::peer::{Channels, Command, Peer};
 use super::settings::PeerSettings;
 use super::socket;
 use super::status::{Listening, PeerStatus, Status, Summary};
@@ -96,8 +96,13 @@ impl Speaker {
                 accepted: accepted_tx,
             });
             let name = Arc::clone(&settings.name);
-            let (peer, summary) =
-                Peer::new(settings, desired.clone(), events.clone(), accepted, inbox);
+            let channels = Channels {
+                desired: desired.clone(),
+                events: events.clone(),
+                accepted,
+                commands: inbox,
+            };
+            let (peer, summary) = Peer::new(settings, channels);
             peers.push(Running {
                 name,
                 commands,
@@ -165,6 +170,17 @@ impl Speaker {
             let _ = summary
                 .wait_for(|summary| summary.has_applied(generation))
                 .await;
+        }
+    }
+
+    /// BFD has found that a peer cannot be reached: its session ends at once with Cease/10 (RFC 9384).
+    /// `reason` goes to the log. Nothing happens to a peer without a session, or when there is none of
+    /// this name. A peer whose BFD is taken down on purpose must not be reported (RFC 5882 §4.2).
+    pub async fn bfd_down(&self, peer: &str, reason: &str) {
+        if let Some(running) = self.peers.iter().find(|running| *running.name == *peer) {
+            let command = Command::BfdDown(reason.to_owned());
+            // A task that has ended has no session.
+            let _ = running.commands.send(command).await;
         }
     }
 

@@ -91,7 +91,8 @@ impl RunningChecks {
     }
 }
 
-/// Starts one task for each check. Must be called within a tokio runtime.
+/// Starts one task for each check that is run at an interval; `listener` checks are told by
+/// [`crate::listener`]. Must be called within a tokio runtime.
 pub fn spawn(
     subject: &Subject<'_>,
     checks: &[Check],
@@ -101,10 +102,13 @@ pub fn spawn(
     let mut tasks = JoinSet::new();
     for (index, check) in checks.iter().enumerate() {
         let common = check.common();
+        let Some(probe) = Probe::new(check, subject) else {
+            continue;
+        };
         let runner = Runner {
             service: subject.service,
             check: index,
-            probe: Probe::new(check, subject),
+            probe,
             timeout: common.timeout(),
             results: RiseFall::new(common.rise, common.fall),
             schedule: schedule_of(&common, subject, now),

@@ -45,8 +45,9 @@ pub(super) enum Probe {
 }
 
 impl Probe {
-    pub(super) fn new(check: &Check, subject: &Subject<'_>) -> Self {
-        match check {
+    /// The check's probe; none for one that is told by the kernel instead of being run.
+    pub(super) fn new(check: &Check, subject: &Subject<'_>) -> Option<Self> {
+        Some(match check {
             Check::Tcp(check) => Self::Tcp(TcpProbe::new(check, subject)),
             Check::Http(check) => Self::Http(Box::new(HttpProbe::new(check, subject))),
             Check::Dns(check) => Self::Dns(Box::new(DnsProbe::new(check, subject))),
@@ -55,7 +56,8 @@ impl Probe {
             Check::Address(_) => Self::Address(AddressProbe::new(subject)),
             Check::Icmp(check) => Self::Icmp(IcmpProbe::new(check, subject)),
             Check::Ntp(check) => Self::Ntp(NtpProbe::new(check, subject)),
-        }
+            Check::Listener(_) => return None,
+        })
     }
 
     /// Runs once; at the deadline whatever is still under way is dropped.

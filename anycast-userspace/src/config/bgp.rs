@@ -111,6 +111,10 @@ pub struct Peer {
     #[garde(inner(range(min = 1)))]
     #[serde(default)]
     pub multihop: Option<u8>,
+    /// Notice within milliseconds that the peer is gone (RFC 5882); absent: only by the Hold Time.
+    #[garde(dive)]
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub bfd: Option<super::bfd::Bfd>,
     /// Our role in the session (RFC 9234); towards a transit provider: `customer`.
     #[garde(skip)]
     #[serde(default)]

@@ -5,6 +5,7 @@
 
 mod dns;
 mod http;
+mod listener;
 mod local;
 mod network;
 mod values;
@@ -20,6 +21,7 @@ use serde::{Deserialize, Serialize};
 use super::Span;
 pub use dns::{DnsCheck, DnsTransport, SerialReference};
 pub use http::{HttpCheck, Tls};
+pub use listener::ListenerCheck;
 pub use local::{ExecCheck, FileCheck, FilePresence};
 pub use network::{AddressCheck, IcmpCheck, NtpCheck};
 pub use values::{Pattern, StatusRange};
@@ -138,6 +140,8 @@ pub enum Check {
     Icmp(#[garde(dive)] IcmpCheck),
     /// Asks for the time.
     Ntp(#[garde(dive)] NtpCheck),
+    /// Hears from the kernel when the last socket that serves a port is released.
+    Listener(#[garde(dive)] ListenerCheck),
 }
 
 check_type! {
@@ -212,6 +216,7 @@ impl Check {
             Self::Address(check) => check.common(),
             Self::Icmp(check) => check.common(),
             Self::Ntp(check) => check.common(),
+            Self::Listener(check) => check.common(),
         }
     }
 
@@ -231,6 +236,7 @@ impl Check {
             Self::Address(_) => "address",
             Self::Icmp(_) => "icmp",
             Self::Ntp(_) => "ntp",
+            Self::Listener(_) => "listener",
         })
     }
 }

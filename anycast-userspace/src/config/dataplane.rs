@@ -2,10 +2,13 @@
 
 use std::borrow::Cow;
 use std::fmt;
+use std::num::NonZeroU32;
 use std::path::PathBuf;
 use std::str::FromStr;
 
+use anycast_common::abi::Limit;
 use garde::Validate;
+use ipnet::IpNet;
 use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
 use serde::{Deserialize, Deserializer, Serialize, Serializer, de};
 
@@ -37,6 +40,27 @@ pub struct DataPlane {
     #[garde(range(min = 1, max = 65_535))]
     #[serde(default = "default_max_services")]
     pub max_services: u32,
+    /// Sources that are never denied, such as `["10.0.0.0/8"]`: what is allowed wins over what is denied.
+    #[garde(inner(custom(network)))]
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub allow: Vec<IpNet>,
+    /// Sources whose packets to any Service Address are dropped.
+    #[garde(inner(custom(network)))]
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub deny: Vec<IpNet>,
+    /// Sources that no source limit applies to.
+    #[garde(inner(custom(network)))]
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub exempt: Vec<IpNet>,
+    /// Room for listed prefixes, for each of IPv4 and IPv6. Default: 65536.
+    #[garde(range(min = 1, max = 16_777_216))]
+    #[serde(default = "default_max_addresses")]
+    pub max_prefixes: u32,
+    /// How many sources the limits remember, for each of IPv4 and IPv6; the longest unseen is forgotten
+    /// first. Default: 65536.
+    #[garde(range(min = 1, max = 16_777_216))]
+    #[serde(default = "default_max_addresses")]
+    pub max_sources: u32,
     /// Accept frames that span several buffers, as jumbo frames do in many drivers. Default: false.
     #[garde(skip)]
     #[serde(default)]
@@ -52,6 +76,11 @@ impl DataPlane {
             pin: default_pin(),
             max_addresses: default_max_addresses(),
             max_services: default_max_services(),
+            allow: Vec::new(),
+            deny: Vec::new(),
+            exempt: Vec::new(),
+            max_prefixes: default_max_addresses(),
+            max_sources: default_max_addresses(),
             multi_buffer: false,
         }
     }
@@ -107,6 +136,9 @@ pub enum Policy {
     Drop,
     /// Pass to the stack.
     Pass,
+    /// Answer with TCP RST or ICMP port unreachable, within the limit `reject`; what can have neither
+    /// is dropped.
+    Reject,
 }
 
 /// What a packet gets while its service is not up.
@@ -123,6 +155,105 @@ pub enum Fragments {
     Pass,
     /// Drop.
     Drop,
+}
+
+/// A rate limit.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema, Validate)]
+#[serde(deny_unknown_fields)]
+pub struct Rate {
+    /// Packets a second.
+    #[garde(range(min = 1, max = 1_000_000_000))]
+    pub rate: u32,
+    /// Packets at once. Default: as many as `rate`.
+    #[garde(skip)]
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub burst: Option<NonZeroU32>,
+}
+
+impl Rate {
+    /// So many a second, and as many at once.
+    pub const fn per_second(rate: u32) -> Self {
+        Self { rate, burst: None }
+    }
+
+    pub(crate) fn limit(self) -> Limit {
+        Limit::new(self.rate, self.burst.map_or(self.rate, NonZeroU32::get))
+    }
+}
+
+/// A rate limit for each source.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema, Validate)]
+#[serde(deny_unknown_fields)]
+pub struct SourceLimit {
+    /// Packets a second.
+    #[garde(range(min = 1, max = 1_000_000_000))]
+    pub rate: u32,
+    /// Packets at once. Default: as many as `rate`.
+    #[garde(skip)]
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub burst: Option<NonZeroU32>,
+    /// IPv4 addresses with this prefix in common are one source. Default: 32.
+    #[garde(range(max = 32))]
+    #[serde(default = "whole_v4")]
+    pub v4_prefix: u8,
+    /// IPv6 addresses with this prefix in common are one source. Default: 64.
+    #[garde(range(max = 128))]
+    #[serde(default = "one_link")]
+    pub v6_prefix: u8,
+}
+
+const fn whole_v4() -> u8 {
+    32
+}
+
+const fn one_link() -> u8 {
+    64
+}
+
+/// The limits of a service. Those but `source` hold on each CPU that receives packets.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema, Validate)]
+#[serde(deny_unknown_fields, default)]
+pub struct Limits {
+    /// Echo replies. Default: no limit.
+    #[garde(dive)]
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub echo: Option<Rate>,
+    /// Rejections. Default: 1000 a second.
+    #[garde(dive)]
+    pub reject: Rate,
+    /// Packets of any kind. Default: no limit.
+    #[garde(dive)]
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub packets: Option<Rate>,
+    /// Packets of each source. Default: no limit.
+    #[garde(dive)]
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub source: Option<SourceLimit>,
+}
+
+impl Default for Limits {
+    fn default() -> Self {
+        Self {
+            echo: None,
+            reject: Rate::per_second(1000),
+            packets: None,
+            source: None,
+        }
+    }
+}
+
+/// For lists: a prefix without host bits.
+///
+/// # Errors
+/// Names the prefix that was probably meant.
+pub fn network(prefix: &IpNet, _: &()) -> garde::Result {
+    if *prefix == prefix.trunc() {
+        return Ok(());
+    }
+    Err(garde::Error::new(format!(
+        "{prefix} has host bits set: write {}",
+        prefix.trunc()
+    )))
 }
 
 /// A transport protocol with ports.

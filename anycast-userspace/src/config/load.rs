@@ -11,7 +11,7 @@ use garde::Validate as _;
 use ipnet::IpNet;
 
 use super::locate::{Places, place};
-use super::{Announcer, Config, ConfigError, Problem, Service};
+use super::{Announcer, Check, Config, ConfigError, Problem, Service};
 
 impl Config {
     /// Reads and validates a file.
@@ -137,6 +137,13 @@ fn within_service(
         "check name",
         problems,
     );
+    for (at, check) in service.checks.iter().enumerate() {
+        if let Check::Listener(listener) = check
+            && let Err(message) = listener.can_watch(&service.ports)
+        {
+            problems.push((format!("{path}.checks[{at}].ports"), message));
+        }
+    }
     if let Err(message) = service.require.is_met_by(&service.checks) {
         problems.push((format!("{path}.require"), message));
     }

@@ -2,6 +2,7 @@
 //!
 //! It only describes: it opens no socket, reads no clock, and knows no running state.
 
+pub mod bfd;
 pub mod bgp;
 pub mod check;
 pub mod dataplane;

@@ -8,7 +8,7 @@ use ipnet::IpNet;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use super::{Check, Damping, OnDown, Port, Require, Span, Unlisted};
+use super::{Check, Damping, Hook, OnDown, Port, Require, Span, Unlisted};
 use crate::rib::{Attributes, Community};
 
 /// The most addresses of one service.
@@ -93,6 +93,10 @@ pub struct Service {
     #[garde(dive)]
     #[serde(default)]
     pub attributes: AttributesByState,
+    /// Commands that are run when the service changes its state.
+    #[garde(dive)]
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub hooks: Vec<Hook>,
     /// Its checks. Without any, the service is always up.
     #[garde(dive)]
     #[serde(default)]

@@ -22,12 +22,12 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use jiff::Timestamp;
-use tokio::sync::{mpsc, oneshot, watch};
+use tokio::sync::{broadcast, mpsc, oneshot, watch};
 
 use crate::checks::Report;
 use crate::control::server::Call;
 use crate::decision::DataPlaneMode;
-use crate::events::{EventKind, EventLog};
+use crate::events::{Event, EventKind, EventLog};
 use crate::planes::{Counters, CountersRequest, MapReport, Modes, PeerReport};
 use crate::rib::DesiredRoutes;
 
@@ -107,6 +107,11 @@ impl Controller {
             counting: None,
             next_count: now,
         }
+    }
+
+    /// The events from now on.
+    pub fn follow(&self) -> broadcast::Receiver<Event> {
+        self.events.follow()
     }
 
     /// Runs until `stop` resolves with the reason, then withdraws every route and returns once the

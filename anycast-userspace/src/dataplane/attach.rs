@@ -1,8 +1,10 @@
 //! Attaching to interfaces: native first, generic as a stated fallback.
 
-use aya::programs::links::FdLink;
+use aya::programs::links::{FdLink, LinkError};
+use aya::programs::xdp::XdpLink;
 use aya::programs::{ProgramError, Xdp, XdpMode};
 use nix::errno::Errno;
+use nix::ifaddrs::getifaddrs;
 use nix::net::if_::if_nametoindex;
 
 use super::error::{DataPlaneError, attach_cause};
@@ -44,7 +46,31 @@ pub struct Attachment {
 #[derive(Debug)]
 pub(super) struct Held {
     pub(super) attachment: Attachment,
-    _link: FdLink,
+    link: FdLink,
+}
+
+impl Held {
+    /// Puts another program in the place of the present one, between two packets.
+    pub(super) fn replace(self, program: &mut Xdp) -> Result<Self, DataPlaneError> {
+        let Self { attachment, link } = self;
+        let link =
+            program.attach_to_link(XdpLink::try_from(link).map_err(|error| unlinked(&error))?)?;
+        let link = FdLink::try_from(program.take_link(link)?).map_err(|error| unlinked(&error))?;
+        Ok(Self { attachment, link })
+    }
+}
+
+fn unlinked(error: &LinkError) -> DataPlaneError {
+    DataPlaneError::Load(format!("its link to an interface is lost: {error}"))
+}
+
+/// The MAC address of an interface of the caller's network namespace, if it has one.
+pub(super) fn mac_of(interface: &str) -> Option<[u8; 6]> {
+    getifaddrs()
+        .ok()?
+        .filter(|entry| entry.interface_name == interface)
+        .find_map(|entry| entry.address?.as_link_addr()?.addr())
+        .filter(|mac| *mac != [0; 6])
 }
 
 pub(super) fn attach(
@@ -61,7 +87,7 @@ pub(super) fn attach(
             mode,
             fallback,
         },
-        _link: link,
+        link,
     };
     match mode {
         Mode::Native => try_mode(program, interface, index, AttachedMode::Native)

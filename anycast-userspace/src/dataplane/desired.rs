@@ -3,10 +3,11 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::IpAddr;
 
-use anycast_common::abi::{self, PortRange, policy};
+use anycast_common::abi::{self, Limit, PortRange, feature, policy};
+use ipnet::IpNet;
 
 use super::error::DataPlaneError;
-use crate::config::dataplane::{Fragments, Policy, Port};
+use crate::config::dataplane::{Fragments, Limits, Policy, Port, Rate, SourceLimit};
 
 /// What a service's entry says about its health.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
@@ -73,6 +74,16 @@ pub struct Service {
     pub unlisted: Policy,
     /// What fragments without ports get.
     pub fragments: Fragments,
+    /// Answer ARP and neighbour discovery while up; while not up, keep the stack from answering.
+    pub neighbor: bool,
+    /// Answer `CH TXT id.server` with [`Desired::identity`].
+    pub identity: bool,
+    /// Sources that are never denied.
+    pub allow: Vec<IpNet>,
+    /// Sources whose packets are dropped.
+    pub deny: Vec<IpNet>,
+    /// Rate limits.
+    pub limits: Limits,
 }
 
 /// Everything that the data plane shall hold; services are named by their place here.
@@ -80,6 +91,48 @@ pub struct Service {
 pub struct Desired {
     /// The services.
     pub services: Vec<Service>,
+    /// What the node calls itself in DNS; 63 bytes at most.
+    pub identity: Option<String>,
+    /// Sources that are never denied, at any service.
+    pub allow: Vec<IpNet>,
+    /// Sources whose packets are dropped, at every service.
+    pub deny: Vec<IpNet>,
+    /// Sources that no source limit applies to.
+    pub exempt: Vec<IpNet>,
+}
+
+impl Desired {
+    /// The features that the program needs for it: [`feature`] bits.
+    pub(super) fn features(&self) -> u64 {
+        let any = |test: fn(&Service) -> bool| self.services.iter().any(test);
+        let listed = !self.allow.is_empty() || !self.deny.is_empty();
+        let rejects = |service: &Service| {
+            service.on_down == Policy::Reject || service.unlisted == Policy::Reject
+        };
+        [
+            (feature::NEIGHBOR, any(|service| service.neighbor)),
+            (feature::LISTS, listed || any(Service::has_lists)),
+            (
+                feature::SOURCE_LIMITS,
+                any(|service| service.limits.source.is_some()),
+            ),
+            (
+                feature::SERVICE_LIMITS,
+                any(rejects)
+                    || any(|service| {
+                        service.limits.echo.is_some() || service.limits.packets.is_some()
+                    }),
+            ),
+            (feature::REJECT, any(rejects)),
+            (
+                feature::IDENTITY,
+                self.identity.is_some() && any(|service| service.identity),
+            ),
+        ]
+        .into_iter()
+        .filter_map(|(bit, needed)| needed.then_some(bit))
+        .fold(0, std::ops::BitOr::bitor)
+    }
 }
 
 impl Service {
@@ -96,8 +149,25 @@ impl Service {
                 Fragments::Pass => policy::PASS,
                 Fragments::Drop => policy::DROP,
             },
+            neighbor: self.neighbor.into(),
+            identity: self.identity.into(),
+            lists: self.has_lists().into(),
+            echo_limit: self.limits.echo.map_or(Limit::NONE, Rate::limit),
+            reject_limit: self.limits.reject.limit(),
+            packet_limit: self.limits.packets.map_or(Limit::NONE, Rate::limit),
             ..abi::Service::default()
         };
+        if let Some(source) = self.limits.source {
+            let SourceLimit {
+                rate,
+                burst,
+                v4_prefix,
+                v6_prefix,
+            } = source;
+            entry.source_limit = Rate { rate, burst }.limit();
+            entry.source_prefix_v4 = v4_prefix.into();
+            entry.source_prefix_v6 = v6_prefix.into();
+        }
         self.fits("port ranges", self.ports.len(), entry.ports.len())?;
         for (range, port) in entry.ports.iter_mut().zip(&self.ports) {
             *range = PortRange {
@@ -111,6 +181,10 @@ impl Service {
             *slot = *protocol;
         }
         Ok(entry)
+    }
+
+    fn has_lists(&self) -> bool {
+        !self.allow.is_empty() || !self.deny.is_empty()
     }
 
     fn fits(&self, what: &'static str, count: usize, room: usize) -> Result<(), DataPlaneError> {
@@ -130,6 +204,7 @@ const fn number(value: Policy) -> u32 {
     match value {
         Policy::Drop => policy::DROP,
         Policy::Pass => policy::PASS,
+        Policy::Reject => policy::REJECT,
     }
 }
 

@@ -109,6 +109,9 @@ pub enum DataPlaneError {
         /// How many there may be.
         room: usize,
     },
+    /// A name that does not fit a TXT record of the program.
+    #[error("the node's name `{0}` cannot be its identity in DNS: it must have 1 to 63 bytes")]
+    Identity(String),
     /// A service that is not installed.
     #[error("there is no service number {0} in the data plane")]
     NoService(usize),

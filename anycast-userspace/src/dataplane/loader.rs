@@ -15,6 +15,13 @@ pub(super) const MAPS: &[&str] = &[
     map::ADDRESSES_V6,
     map::SERVICES,
     map::COUNTERS,
+    map::BUCKETS,
+    map::SOURCES_V4,
+    map::SOURCES_V6,
+    map::LIST_V4,
+    map::LIST_V6,
+    map::INTERFACES,
+    map::IDENTITY,
     map::EXPLANATION,
 ];
 
@@ -39,11 +46,12 @@ impl Loaded {
         object: &[u8],
         settings: &Settings,
         pins: &PinDirectory,
+        features: u64,
         purpose: Purpose,
     ) -> Result<Self, DataPlaneError> {
         let features = match purpose {
-            Purpose::Serve => 0,
-            Purpose::Explain => feature::EXPLAIN,
+            Purpose::Serve => features,
+            Purpose::Explain => features | feature::EXPLAIN,
         };
         let services = settings.max_services + 1;
         let mut loader = EbpfLoader::new();
@@ -55,6 +63,11 @@ impl Loaded {
             .map_max_entries(map::ADDRESSES_V6, settings.max_addresses)
             .map_max_entries(map::SERVICES, services)
             .map_max_entries(map::COUNTERS, services)
+            .map_max_entries(map::BUCKETS, services)
+            .map_max_entries(map::SOURCES_V4, settings.max_sources)
+            .map_max_entries(map::SOURCES_V6, settings.max_sources)
+            .map_max_entries(map::LIST_V4, settings.max_prefixes)
+            .map_max_entries(map::LIST_V6, settings.max_prefixes)
             .override_global(global::FEATURES, &features, true);
         for map in MAPS {
             loader.map_pin_path(map, pins.of(map));

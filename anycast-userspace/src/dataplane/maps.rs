@@ -3,13 +3,17 @@
 use std::net::IpAddr;
 
 use anycast_common::abi::{
-    self, AddressV4, AddressV6, Counters, Explanation, NO_SERVICE, Owner, map,
+    self, AddressV4, AddressV6, Counters, Explanation, Identity, Interface, ListV4, ListV6, Listed,
+    NO_SERVICE, Owner, SCOPE_BITS, map,
 };
+use aya::maps::lpm_trie::{Key, LpmTrie};
 use aya::maps::{Array, HashMap, MapData, MapError, PerCpuArray, PerCpuValues};
 use aya::util::nr_cpus;
+use ipnet::{IpNet, Ipv4Net, Ipv6Net};
 
 use super::counters::sum;
 use super::error::DataPlaneError;
+use super::identity::NO_IDENTITY;
 use super::loader::Loaded;
 use super::reconcile::{Contents, Write};
 
@@ -19,6 +23,10 @@ pub(super) struct Maps {
     services: Array<MapData, abi::Service>,
     counters: PerCpuArray<MapData, Counters>,
     explanation: Array<MapData, Explanation>,
+    list_v4: LpmTrie<MapData, ListV4, Listed>,
+    list_v6: LpmTrie<MapData, ListV6, Listed>,
+    interfaces: HashMap<MapData, u32, Interface>,
+    identity: Array<MapData, Identity>,
     writes: u64,
 }
 
@@ -35,6 +43,14 @@ impl Maps {
                 .map_err(DataPlaneError::map(map::COUNTERS))?,
             explanation: Array::try_from(loaded.take(map::EXPLANATION)?)
                 .map_err(DataPlaneError::map(map::EXPLANATION))?,
+            list_v4: LpmTrie::try_from(loaded.take(map::LIST_V4)?)
+                .map_err(DataPlaneError::map(map::LIST_V4))?,
+            list_v6: LpmTrie::try_from(loaded.take(map::LIST_V6)?)
+                .map_err(DataPlaneError::map(map::LIST_V6))?,
+            interfaces: HashMap::try_from(loaded.take(map::INTERFACES)?)
+                .map_err(DataPlaneError::map(map::INTERFACES))?,
+            identity: Array::try_from(loaded.take(map::IDENTITY)?)
+                .map_err(DataPlaneError::map(map::IDENTITY))?,
             writes: 0,
         })
     }
@@ -50,6 +66,9 @@ impl Maps {
             Write::SetAddress(address, service) => self.set_address(address, service),
             Write::SetService(id, entry) => self.set_service(id, entry),
             Write::ClearCounters(id) => self.clear_counters(id),
+            Write::SetPrefix(scope, prefix, allow) => self.set_prefix(scope, prefix, allow),
+            Write::RemovePrefix(scope, prefix) => self.remove_prefix(scope, prefix),
+            Write::SetIdentity(identity) => self.set_identity(identity),
         }
     }
 
@@ -114,6 +133,54 @@ impl Maps {
             .map_err(DataPlaneError::map(map::SERVICES))
     }
 
+    fn set_prefix(&mut self, scope: u32, net: IpNet, allow: bool) -> Result<(), DataPlaneError> {
+        self.writes += 1;
+        let listed = Listed {
+            allow: allow.into(),
+        };
+        match net {
+            IpNet::V4(net) => self
+                .list_v4
+                .insert(&key_v4(scope, net), listed, 0)
+                .map_err(DataPlaneError::map(map::LIST_V4)),
+            IpNet::V6(net) => self
+                .list_v6
+                .insert(&key_v6(scope, net), listed, 0)
+                .map_err(DataPlaneError::map(map::LIST_V6)),
+        }
+    }
+
+    fn remove_prefix(&mut self, scope: u32, net: IpNet) -> Result<(), DataPlaneError> {
+        self.writes += 1;
+        let (removed, name) = match net {
+            IpNet::V4(net) => (self.list_v4.remove(&key_v4(scope, net)), map::LIST_V4),
+            IpNet::V6(net) => (self.list_v6.remove(&key_v6(scope, net)), map::LIST_V6),
+        };
+        match removed {
+            Ok(()) | Err(MapError::KeyNotFound) => Ok(()),
+            Err(error) => Err(DataPlaneError::map(name)(error)),
+        }
+    }
+
+    fn set_identity(&mut self, identity: Identity) -> Result<(), DataPlaneError> {
+        self.writes += 1;
+        self.identity
+            .set(0, identity, 0)
+            .map_err(DataPlaneError::map(map::IDENTITY))
+    }
+
+    /// Teaches the program the MAC address of an interface.
+    pub(super) fn set_mac(&mut self, index: u32, mac: [u8; 6]) -> Result<(), DataPlaneError> {
+        self.writes += 1;
+        let interface = Interface {
+            mac,
+            _padding: [0; 2],
+        };
+        self.interfaces
+            .insert(index, interface, 0)
+            .map_err(DataPlaneError::map(map::INTERFACES))
+    }
+
     fn clear_counters(&mut self, id: u32) -> Result<(), DataPlaneError> {
         self.writes += 1;
         let cpus = nr_cpus()
@@ -155,6 +222,69 @@ impl Maps {
                 contents.services.insert(id, entry);
             }
         }
+        for entry in &self.list_v4 {
+            let (key, listed) = entry.map_err(DataPlaneError::map(map::LIST_V4))?;
+            let ListV4 { scope, address } = key.data();
+            insert_prefix(
+                &mut contents,
+                scope,
+                address.into(),
+                key.prefix_len(),
+                listed,
+            );
+        }
+        for entry in &self.list_v6 {
+            let (key, listed) = entry.map_err(DataPlaneError::map(map::LIST_V6))?;
+            let ListV6 { scope, address } = key.data();
+            insert_prefix(
+                &mut contents,
+                scope,
+                address.into(),
+                key.prefix_len(),
+                listed,
+            );
+        }
+        contents.identity = Some(
+            self.identity
+                .get(&0, 0)
+                .map_err(DataPlaneError::map(map::IDENTITY))?,
+        )
+        .filter(|identity| *identity != NO_IDENTITY);
         Ok(contents)
     }
+}
+
+fn insert_prefix(
+    contents: &mut Contents,
+    scope: [u8; 4],
+    address: IpAddr,
+    length: u32,
+    listed: Listed,
+) {
+    let length = u8::try_from(length.saturating_sub(SCOPE_BITS)).unwrap_or(u8::MAX);
+    if let Ok(net) = IpNet::new(address, length) {
+        contents
+            .lists
+            .insert((u32::from_be_bytes(scope), net), listed.allow != 0);
+    }
+}
+
+fn key_v4(scope: u32, net: Ipv4Net) -> Key<ListV4> {
+    Key::new(
+        SCOPE_BITS + u32::from(net.prefix_len()),
+        ListV4 {
+            scope: scope.to_be_bytes(),
+            address: net.addr().octets(),
+        },
+    )
+}
+
+fn key_v6(scope: u32, net: Ipv6Net) -> Key<ListV6> {
+    Key::new(
+        SCOPE_BITS + u32::from(net.prefix_len()),
+        ListV6 {
+            scope: scope.to_be_bytes(),
+            address: net.addr().octets(),
+        },
+    )
 }

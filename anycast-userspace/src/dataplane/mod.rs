@@ -8,6 +8,8 @@ mod attach;
 mod counters;
 mod desired;
 mod error;
+mod identity;
+mod lists;
 mod loader;
 mod maps;
 mod pins;
@@ -23,6 +25,7 @@ pub use attach::{AttachedMode, Attachment};
 pub use counters::{Snapshot, by_reason, total};
 pub use desired::{Desired, Service, State};
 pub use error::DataPlaneError;
+pub use identity::records;
 pub use probe::{Explained, Outcome};
 
 use crate::config::dataplane::{DataPlane as Settings, Mode};
@@ -52,12 +55,15 @@ pub struct DataPlane {
     /// Ids of the services of the desired state, in its order.
     order: Vec<u32>,
     installed: Contents,
+    settings: Settings,
+    features: u64,
 }
 
 #[derive(Clone, Copy, Debug)]
 struct Room {
     addresses: usize,
     services: usize,
+    prefixes: usize,
 }
 
 impl DataPlane {
@@ -69,20 +75,23 @@ impl DataPlane {
     pub fn load(settings: &Settings) -> Result<Self, DataPlaneError> {
         let pins = PinDirectory::open(&settings.pin)?;
         pins.clear(MAPS)?;
-        match Self::over(&pins, settings) {
-            Ok((serving, explaining, maps)) => Ok(Self {
+        match Self::over(&pins, settings, 0) {
+            Ok((mut serving, explaining)) => Ok(Self {
+                maps: Maps::take(&mut serving)?,
                 attached: Vec::new(),
                 serving,
                 explaining,
-                maps,
                 pins,
                 room: Room {
                     addresses: settings.max_addresses as usize,
                     services: settings.max_services as usize,
+                    prefixes: settings.max_prefixes as usize,
                 },
                 ids: Ids::default(),
                 order: Vec::new(),
                 installed: Contents::default(),
+                settings: settings.clone(),
+                features: 0,
             }),
             Err(error) => {
                 // The first error is the one to tell.
@@ -95,11 +104,23 @@ impl DataPlane {
     fn over(
         pins: &PinDirectory,
         settings: &Settings,
-    ) -> Result<(Loaded, Loaded, Maps), DataPlaneError> {
-        let mut serving = Loaded::new(crate::OBJECT, settings, pins, Purpose::Serve)?;
-        let explaining = Loaded::new(crate::OBJECT, settings, pins, Purpose::Explain)?;
-        let maps = Maps::take(&mut serving)?;
-        Ok((serving, explaining, maps))
+        features: u64,
+    ) -> Result<(Loaded, Loaded), DataPlaneError> {
+        let load = |purpose| Loaded::new(crate::OBJECT, settings, pins, features, purpose);
+        Ok((load(Purpose::Serve)?, load(Purpose::Explain)?))
+    }
+
+    /// Loads the program anew with `features`, over the same maps, and puts it in the place of the
+    /// present one wherever that is attached.
+    fn reload(&mut self, features: u64) -> Result<(), DataPlaneError> {
+        let (mut serving, explaining) = Self::over(&self.pins, &self.settings, features)?;
+        for held in std::mem::take(&mut self.attached) {
+            self.attached.push(held.replace(serving.program_mut()?)?);
+        }
+        self.serving = serving;
+        self.explaining = explaining;
+        self.features = features;
+        Ok(())
     }
 
     /// Attaches to an interface of the caller's network namespace.
@@ -109,6 +130,9 @@ impl DataPlane {
     /// [`DataPlaneError::Attach`] with the mode that was refused.
     pub fn attach(&mut self, interface: &str, mode: Mode) -> Result<&Attachment, DataPlaneError> {
         let held = attach::attach(self.serving.program_mut()?, interface, mode)?;
+        if let Some(mac) = attach::mac_of(interface) {
+            self.maps.set_mac(held.attachment.index, mac)?;
+        }
         let place = self.attached.len();
         self.attached.push(held);
         Ok(&self.attached[place].attachment)
@@ -127,7 +151,19 @@ impl DataPlane {
         self.attached.iter().map(|held| &held.attachment)
     }
 
+    /// Teaches the program the MAC address that an interface answers ARP and neighbour discovery with.
+    /// [`DataPlane::attach`] does it; this is for an address that has changed since.
+    ///
+    /// # Errors
+    /// [`DataPlaneError::Map`].
+    pub fn set_mac(&mut self, index: u32, mac: [u8; 6]) -> Result<(), DataPlaneError> {
+        self.maps.set_mac(index, mac)
+    }
+
     /// Brings the maps to `desired`, with the fewest writes. Says how many.
+    ///
+    /// Where `desired` needs a feature that the program was loaded without, a program with it takes its
+    /// place first, without a packet in between.
     ///
     /// # Errors
     /// [`DataPlaneError::Full`], [`DataPlaneError::TwoOwners`], [`DataPlaneError::SameName`] and
@@ -142,6 +178,10 @@ impl DataPlane {
         let ids = self.ids.assign(&names)?;
         let wanted = Contents::of(desired, &ids)?;
         self.room.check(&wanted, &ids)?;
+        let features = desired.features();
+        if features & !self.features != 0 {
+            self.reload(features)?;
+        }
         let before = self.maps.writes();
         let order = names.iter().filter_map(|name| ids.get(name)).collect();
         self.write_all(&wanted)?;
@@ -317,7 +357,20 @@ impl DataPlane {
 impl Room {
     fn check(&self, wanted: &Contents, ids: &Ids) -> Result<(), DataPlaneError> {
         let (v4, v6) = wanted.address_counts();
+        let (list_v4, list_v6) = wanted.prefix_counts();
         for (map, room, needed, setting) in [
+            (
+                map::LIST_V4,
+                self.prefixes,
+                list_v4,
+                "dataplane.max_prefixes",
+            ),
+            (
+                map::LIST_V6,
+                self.prefixes,
+                list_v6,
+                "dataplane.max_prefixes",
+            ),
             (
                 map::ADDRESSES_V4,
                 self.addresses,

@@ -3,10 +3,13 @@
 use std::collections::BTreeMap;
 use std::net::IpAddr;
 
-use anycast_common::abi;
+use anycast_common::abi::{self, EVERY_SERVICE, EXEMPT};
+use ipnet::IpNet;
 
 use super::desired::{Desired, Ids};
 use super::error::DataPlaneError;
+use super::identity::{NO_IDENTITY, records};
+use super::lists::list;
 
 /// What the maps hold, or shall hold.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -15,6 +18,10 @@ pub(super) struct Contents {
     pub(super) addresses: BTreeMap<IpAddr, u32>,
     /// Entries by service id; an id without one holds zeros, which is a service not up.
     pub(super) services: BTreeMap<u32, abi::Service>,
+    /// Whether a prefix is allowed or denied, by scope.
+    pub(super) lists: BTreeMap<(u32, IpNet), bool>,
+    /// The records of the node's identity.
+    pub(super) identity: Option<abi::Identity>,
 }
 
 /// One write.
@@ -28,6 +35,12 @@ pub(super) enum Write {
     SetService(u32, abi::Service),
     /// Write an address's owner.
     SetAddress(IpAddr, u32),
+    /// Forget a prefix of a scope.
+    RemovePrefix(u32, IpNet),
+    /// Allow or deny a prefix in a scope.
+    SetPrefix(u32, IpNet, bool),
+    /// Write the node's identity.
+    SetIdentity(abi::Identity),
 }
 
 impl Contents {
@@ -52,7 +65,16 @@ impl Contents {
                     });
                 }
             }
+            list(&mut contents.lists, id, &service.allow, &service.deny);
         }
+        list(
+            &mut contents.lists,
+            EVERY_SERVICE,
+            &desired.allow,
+            &desired.deny,
+        );
+        list(&mut contents.lists, EXEMPT, &desired.exempt, &[]);
+        contents.identity = desired.identity.as_deref().map(records).transpose()?;
         Ok(contents)
     }
 
@@ -60,6 +82,16 @@ impl Contents {
     pub(super) fn address_counts(&self) -> (usize, usize) {
         let v4 = self.addresses.keys().filter(|ip| ip.is_ipv4()).count();
         (v4, self.addresses.len() - v4)
+    }
+
+    /// How many prefixes of each family.
+    pub(super) fn prefix_counts(&self) -> (usize, usize) {
+        let v4 = self
+            .lists
+            .keys()
+            .filter(|(_, prefix)| prefix.addr().is_ipv4())
+            .count();
+        (v4, self.lists.len() - v4)
     }
 }
 
@@ -73,6 +105,19 @@ pub(super) fn diff(installed: &Contents, wanted: &Contents) -> Vec<Write> {
         if !wanted.addresses.contains_key(address) {
             writes.push(Write::RemoveAddress(*address));
         }
+    }
+    for key in installed.lists.keys() {
+        if !wanted.lists.contains_key(key) {
+            writes.push(Write::RemovePrefix(key.0, key.1));
+        }
+    }
+    for (key, allow) in &wanted.lists {
+        if installed.lists.get(key) != Some(allow) {
+            writes.push(Write::SetPrefix(key.0, key.1, *allow));
+        }
+    }
+    if installed.identity != wanted.identity {
+        writes.push(Write::SetIdentity(wanted.identity.unwrap_or(NO_IDENTITY)));
     }
     for (id, entry) in &wanted.services {
         if !installed.services.contains_key(id) {
@@ -112,6 +157,7 @@ mod tests {
     fn contents(previous: &Ids, services: &[Service]) -> (Ids, Contents) {
         let desired = Desired {
             services: services.to_vec(),
+            ..Desired::default()
         };
         let names: Vec<&str> = services
             .iter()
@@ -175,6 +221,7 @@ mod tests {
                 service("a", State::Up, &["192.0.2.1"]),
                 service("b", State::Up, &["192.0.2.1"]),
             ],
+            ..Desired::default()
         };
         let ids = Ids::default().assign(&["a", "b"]).unwrap();
         assert_eq!(

@@ -3,9 +3,8 @@
 
 use std::collections::{BTreeSet, HashMap, VecDeque};
 
-use anycast_common::listener::{
-    MAX_SLOTS, NO_SERVICE, PAGES, SLOTS_PER_PAGE, Slot, SocketKey, SocketPage,
-};
+use anycast_common::abi::NO_SERVICE;
+use anycast_common::listener::{MAX_SLOTS, PAGES, SLOTS_PER_PAGE, Slot, SocketKey, SocketPage};
 
 use super::error::ListenerError;
 use super::plan::{Port, Set};

@@ -34,7 +34,7 @@ mod task;
 use std::fmt;
 use std::net::IpAddr;
 use std::path::PathBuf;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use tokio::sync::mpsc;
 use tokio::task::JoinHandle;
@@ -43,6 +43,10 @@ pub use error::{ListenerError, SockDiagError};
 pub use plan::{Port, Socket, Transport};
 pub use sock_diag::{SockDiag, SocketTable};
 
+use crate::checks;
+use crate::config::check::ListenerCheck;
+use crate::config::{self, Require};
+use crate::health::Outcome;
 use kernel::Kernel;
 use task::Task;
 
@@ -67,6 +71,35 @@ pub struct Watched {
     pub ports: Vec<Port>,
 }
 
+impl Watched {
+    /// What `check`, number `index` of a service, watches. `id` is the service's index in the data
+    /// plane's map `SERVICES`; it is used only where this check alone makes the service down at once.
+    ///
+    /// # Errors
+    ///
+    /// As [`ListenerCheck::watched`].
+    pub fn new(
+        service: usize,
+        index: usize,
+        config: &config::Service,
+        check: &ListenerCheck,
+        id: u32,
+    ) -> Result<Self, String> {
+        let ports = check.watched(&config.ports)?;
+        let decisive = match config.require {
+            Require::All => !check.shared && config.linger.0.is_zero(),
+            Require::Any | Require::AtLeast(_) | Require::Weight(_) => false,
+        };
+        Ok(Self {
+            service,
+            check: index,
+            dataplane: decisive.then_some(id),
+            addresses: config.addresses.clone(),
+            ports: ports.into_iter().filter_map(Port::from_config).collect(),
+        })
+    }
+}
+
 /// What a watcher watches, and where.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Settings {
@@ -79,40 +112,14 @@ pub struct Settings {
     pub services_pin: Option<PathBuf>,
 }
 
-/// What a check found. It is sent when it changes, and first as soon as the watcher runs.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Outcome {
-    /// Every port is served on every address; by what.
-    Pass(String),
-    /// One is not; which, and who let go of it.
-    Fail(String),
-}
-
-impl Outcome {
-    /// Whether it passed.
-    pub fn passed(&self) -> bool {
-        match self {
-            Self::Pass(_) => true,
-            Self::Fail(_) => false,
-        }
-    }
-
-    /// What it says.
-    pub fn detail(&self) -> &str {
-        match self {
-            Self::Pass(detail) | Self::Fail(detail) => detail,
-        }
-    }
-}
-
-/// One change.
+/// One change of what a check finds; the first as soon as the watcher runs.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Report {
     /// The service's index, as in [`Watched`].
     pub service: usize,
     /// The check's index in the service.
     pub check: usize,
-    /// What was found.
+    /// Whether every port is served on every address; by what, or which is not and who let go of it.
     pub outcome: Outcome,
     /// When it happened: of a release, the kernel's own time.
     pub at: Instant,
@@ -120,6 +127,20 @@ pub struct Report {
     /// whatever was written before. A failure is reported for each such moment, even if the port is
     /// served again by now, and a pass follows it.
     pub dataplane_down: Option<Instant>,
+}
+
+impl From<Report> for checks::Report {
+    fn from(report: Report) -> Self {
+        Self {
+            service: report.service,
+            check: report.check,
+            outcome: report.outcome,
+            output: None,
+            at: report.at,
+            took: Duration::ZERO,
+            late: Duration::ZERO,
+        }
+    }
 }
 
 /// The task that watches. Dropping it stops the task and detaches the programs.

@@ -4,12 +4,11 @@ use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::fmt;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
+use anycast_common::iana::protocol;
 use anycast_common::listener::PortKey;
 
 use super::Watched;
-
-const IPPROTO_TCP: u8 = 6;
-const IPPROTO_UDP: u8 = 17;
+use crate::config;
 
 /// A transport protocol whose sockets can be watched.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -24,8 +23,8 @@ impl Transport {
     /// The IP protocol number.
     pub const fn number(self) -> u8 {
         match self {
-            Self::Tcp => IPPROTO_TCP,
-            Self::Udp => IPPROTO_UDP,
+            Self::Tcp => protocol::TCP,
+            Self::Udp => protocol::UDP,
         }
     }
 }
@@ -62,6 +61,15 @@ impl Port {
         Self {
             transport: Transport::Udp,
             number,
+        }
+    }
+
+    /// The first port of a configured range, if its protocol's sockets can be watched.
+    pub(super) fn from_config(range: config::Port) -> Option<Self> {
+        match range.transport {
+            config::dataplane::Transport::Tcp => Some(Self::tcp(range.first)),
+            config::dataplane::Transport::Udp => Some(Self::udp(range.first)),
+            config::dataplane::Transport::Sctp => None,
         }
     }
 

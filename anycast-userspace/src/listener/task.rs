@@ -16,7 +16,8 @@ use super::kernel::Kernel;
 use super::ledger::Ledger;
 use super::plan::{Plan, Port, Socket, plan};
 use super::sock_diag::SocketTable;
-use super::{Outcome, Process, Report, Watched, clock};
+use super::{Process, Report, Watched, clock};
+use crate::health::{FailureKind, Outcome};
 
 /// How often everything is read again: the bound on what no event tells.
 const RESYNC: Duration = Duration::from_secs(1);
@@ -373,13 +374,13 @@ impl<T: SocketTable> Task<T> {
             reports.push(Report {
                 at: emptied_at.map_or_else(Instant::now, clock::instant),
                 dataplane_down: down_at.map(clock::instant),
-                ..self.report_of(check, Outcome::Fail(detail))
+                ..self.report_of(check, Outcome::fail(FailureKind::Refused, detail))
             });
             self.last[check] = Some(false);
         }
         if served && self.last[check] != Some(true) {
             let detail = words::success(&finding.plan);
-            reports.push(self.report_of(check, Outcome::Pass(detail)));
+            reports.push(self.report_of(check, Outcome::pass(detail)));
             self.last[check] = Some(true);
         }
         reports

@@ -28,6 +28,18 @@ impl Route {
         }
     }
 
+    /// Whether another route shares all of this one's parts (cheap; equal parts may still be apart).
+    pub fn is_same(&self, other: &Self) -> bool {
+        let same_peers = match (&self.peers, &other.peers) {
+            (None, None) => true,
+            (Some(ours), Some(theirs)) => Arc::ptr_eq(ours, theirs),
+            (Some(_), None) | (None, Some(_)) => false,
+        };
+        same_peers
+            && Arc::ptr_eq(&self.attributes, &other.attributes)
+            && Arc::ptr_eq(&self.service, &other.service)
+    }
+
     /// Whether the peer of this name is among those that get it.
     pub fn is_for(&self, peer: &str) -> bool {
         self.peers

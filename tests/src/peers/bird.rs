@@ -51,6 +51,14 @@ impl Bird {
         )
     }
 
+    /// The process.
+    ///
+    /// # Panics
+    /// After `kill`.
+    pub fn process(&self) -> &Daemon {
+        self.daemon.as_ref().expect("BIRD runs")
+    }
+
     /// What `birdc` answers.
     ///
     /// # Errors

@@ -19,6 +19,8 @@ pub struct Frr {
     namespace: u32,
     zebra: Option<Daemon>,
     bgpd: Option<Daemon>,
+    /// Only where a neighbour has `bfd`.
+    bfdd: Option<Daemon>,
 }
 
 impl Frr {
@@ -36,8 +38,12 @@ impl Frr {
             namespace: router.pid(),
             zebra: None,
             bgpd: None,
+            bfdd: None,
         };
         std::fs::write(frr.scratch.path().join("zebra.conf"), "log stdout\n")?;
+        if more.contains(" bfd") {
+            std::fs::write(frr.scratch.path().join("bfdd.conf"), "log stdout\n")?;
+        }
         std::fs::write(
             frr.scratch.path().join("bgpd.conf"),
             configuration(router.link, options, more),
@@ -53,6 +59,19 @@ impl Frr {
     pub fn vtysh(&self, command: &str) -> Result<String> {
         let directory = self.scratch.path().to_string_lossy().into_owned();
         run("vtysh", &["--vty_socket", &directory, "-c", command])
+    }
+
+    /// Enters configuration commands, one after the other.
+    ///
+    /// # Errors
+    /// A daemon does not answer.
+    pub fn configure(&self, commands: &[&str]) -> Result<String> {
+        let directory = self.scratch.path().to_string_lossy().into_owned();
+        let mut arguments = vec!["--vty_socket", &directory, "-c", "configure terminal"];
+        for command in commands {
+            arguments.extend(["-c", command]);
+        }
+        run("vtysh", &arguments)
     }
 
     fn daemon(&self, name: &str) -> Result<Daemon> {
@@ -124,6 +143,7 @@ impl RoutingDaemon for Frr {
 
     fn kill(&mut self) {
         self.bgpd = None;
+        self.bfdd = None;
         self.zebra = None;
     }
 
@@ -133,6 +153,9 @@ impl RoutingDaemon for Frr {
         let zserv = self.scratch.path().join("zserv.api");
         let limit = Duration::from_secs(10);
         wait_until("zebra listens", limit, || zserv.exists().then_some(()))?;
+        if self.scratch.path().join("bfdd.conf").exists() {
+            self.bfdd = Some(self.daemon("bfdd")?);
+        }
         self.bgpd = Some(self.daemon("bgpd")?);
         wait_until("bgpd answers", limit, || {
             self.vtysh("show bgp summary").ok()

@@ -1,5 +1,9 @@
 //! The data plane, on the host and in the kernel. Needs root.
 
+mod answers;
+mod case;
+mod differential;
+mod limits;
 mod support;
 mod verdicts;
 mod whole;

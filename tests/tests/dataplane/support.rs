@@ -4,11 +4,16 @@ use std::net::IpAddr;
 use std::path::PathBuf;
 use std::sync::atomic::{AtomicU32, Ordering};
 
-use anycast_common::abi::{self, Disposition};
-use anycast_common::host::HostTables;
+use anycast_common::abi::{self, Disposition, EVERY_SERVICE, EXEMPT, feature};
+use anycast_common::host::{HostTables, IpNetwork};
 use anycast_common::{Action, Reason};
+use anycast_tests::packet::NODE_MAC;
 use anycast_userspace::config::dataplane::DataPlane as Settings;
-use anycast_userspace::dataplane::{DataPlane, Desired, Service};
+use anycast_userspace::dataplane::{DataPlane, Desired, Service, records};
+use ipnet::IpNet;
+
+/// The interface that BPF_PROG_TEST_RUN takes frames to come in by: the loopback.
+const TEST_INTERFACE: u32 = 1;
 
 /// A pin directory of this test's own.
 pub(crate) fn pin() -> PathBuf {
@@ -41,11 +46,45 @@ impl Bed {
     }
 
     pub(crate) fn with(settings: &Settings, services: Vec<Service>) -> Self {
+        let desired = Desired {
+            services,
+            ..Desired::default()
+        };
+        Self::holding(settings, desired)
+    }
+
+    pub(crate) fn holding(settings: &Settings, desired: Desired) -> Self {
         let mut plane = DataPlane::load(settings)
             .unwrap_or_else(|error| panic!("these tests need root and a kernel with BPF: {error}"));
-        let desired = Desired { services };
+        plane.set_mac(TEST_INTERFACE, NODE_MAC).unwrap();
         plane.apply(&desired).unwrap();
-        let mut host = HostTables::default();
+        let mut host = HostTables {
+            features: feature::ALL,
+            mac: Some(NODE_MAC),
+            identity: desired
+                .identity
+                .as_deref()
+                .map(|name| records(name).unwrap()),
+            now: 1_000_000_000,
+            ..HostTables::default()
+        };
+        let mut list = |scope, nets: &[IpNet], allow| {
+            host.lists.extend(nets.iter().map(|net| {
+                let network = IpNetwork {
+                    address: net.addr(),
+                    length: net.prefix_len().into(),
+                };
+                (scope, network, allow)
+            }));
+        };
+        list(EVERY_SERVICE, &desired.deny, false);
+        list(EVERY_SERVICE, &desired.allow, true);
+        list(EXEMPT, &desired.exempt, true);
+        for (place, service) in desired.services.iter().enumerate() {
+            let id = plane.id(place).unwrap();
+            list(id, &service.deny, false);
+            list(id, &service.allow, true);
+        }
         for (place, service) in desired.services.iter().enumerate() {
             let id = plane.id(place).unwrap();
             host.services.insert(id, service.entry().unwrap());

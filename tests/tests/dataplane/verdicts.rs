@@ -1,61 +1,11 @@
 //! Packet tables: each case through the host's build and through the loaded program.
 
-use crate::support::{Bed, Seen, ip};
+use crate::case::{Case, answer, case, drop, pass};
+use crate::support::{Bed, ip};
 use anycast_common::Reason;
-use anycast_common::abi::Disposition;
 use anycast_tests::packet::{Frame, Part};
 use anycast_userspace::config::dataplane::{Fragments, Policy};
 use anycast_userspace::dataplane::{Service, State};
-
-/// One packet and what must become of it.
-struct Case {
-    name: &'static str,
-    frame: Vec<u8>,
-    want: Want,
-}
-
-struct Want {
-    disposition: Disposition,
-    reason: Reason,
-    service: Option<&'static str>,
-    /// `None`: as it came.
-    frame: Option<Vec<u8>>,
-}
-
-fn pass(service: impl Into<Option<&'static str>>, reason: Reason) -> Want {
-    Want {
-        disposition: Disposition::Pass,
-        reason,
-        service: service.into(),
-        frame: None,
-    }
-}
-
-fn drop(service: &'static str, reason: Reason) -> Want {
-    Want {
-        disposition: Disposition::Drop,
-        reason,
-        service: Some(service),
-        frame: None,
-    }
-}
-
-fn answer(service: &'static str, reason: Reason, frame: Vec<u8>) -> Want {
-    Want {
-        disposition: Disposition::Answer,
-        reason,
-        service: Some(service),
-        frame: Some(frame),
-    }
-}
-
-fn case(name: &'static str, frame: &Frame, want: Want) -> Case {
-    Case {
-        name,
-        frame: frame.bytes(),
-        want,
-    }
-}
 
 const DNS: &[&str] = &["udp/53", "tcp/53", "tcp/80", "udp/5000-5010"];
 
@@ -101,22 +51,7 @@ fn to(number: u8) -> [Frame; 2] {
 }
 
 fn run(cases: Vec<Case>) {
-    let mut bed = Bed::new(services());
-    for case in cases {
-        let want = Seen {
-            disposition: case.want.disposition,
-            reason: case.want.reason,
-            service: case.want.service.map(str::to_owned),
-            frame: case.want.frame.unwrap_or_else(|| case.frame.clone()),
-        };
-        assert_eq!(bed.on_host(&case.frame), want, "on the host: {}", case.name);
-        assert_eq!(
-            bed.in_kernel(&case.frame),
-            want,
-            "in the kernel: {}",
-            case.name
-        );
-    }
+    Bed::new(services()).check(cases);
 }
 
 #[test]

@@ -15,8 +15,8 @@ async fn of_a_group_that_shares_a_port_only_the_last_socket_counts() {
     let [second, third] = [(); 2].map(|()| reusable(SocketAddr::new(address, port.number)));
     let mut watch = Watch::start(services.settings(&[address], &[port]));
     assert_eq!(
-        watch.pass().await.outcome,
-        Outcome::Pass(format!("{port}: 3 sockets"))
+        watch.pass().await.outcome.detail(),
+        format!("{port}: 3 sockets")
     );
     drop(second);
     drop(first);

@@ -1,10 +1,6 @@
 //! How long it takes from close() and from SIGKILL to the data plane and to the controller.
 
-use std::os::unix::process::CommandExt as _;
-
-use nix::sys::signal::{Signal, killpg};
-use nix::unistd::Pid;
-
+use super::nsd::Nsd;
 use super::*;
 
 const RUNS: usize = 20;
@@ -28,7 +24,7 @@ impl Times {
     }
 
     fn print(&mut self, what: &str) -> Duration {
-        let mut median = |times: &mut Vec<Duration>| {
+        let median = |times: &mut Vec<Duration>| {
             times.sort();
             times[times.len() / 2]
         };
@@ -75,55 +71,6 @@ async fn from_close_to_the_data_plane_is_a_matter_of_microseconds() {
     }
 }
 
-/// NSD with an empty zone list, in a process group of its own; killed when dropped.
-struct Nsd {
-    child: Child,
-    _directory: tempfile::TempDir,
-}
-
-impl Nsd {
-    fn start(address: IpAddr, port: u16) -> Self {
-        let directory = tempfile::tempdir().unwrap();
-        let at = directory.path().display();
-        let config = directory.path().join("nsd.conf");
-        std::fs::write(
-            &config,
-            format!(
-                "server:\n  ip-address: {address}@{port}\n  username: \"\"\n  chroot: \"\"\n  \
-                 zonesdir: \"{at}\"\n  database: \"\"\n  pidfile: \"\"\n  \
-                 xfrdfile: \"{at}/xfrd\"\n  zonelistfile: \"{at}/zones\"\n  xfrdir: \"{at}\"\n\
-                 remote-control:\n  control-enable: no\n"
-            ),
-        )
-        .unwrap();
-        let child = Command::new("nsd")
-            .arg("-d")
-            .arg("-c")
-            .arg(&config)
-            .stderr(Stdio::null())
-            .process_group(0)
-            .spawn()
-            .expect("nsd is installed");
-        Self {
-            child,
-            _directory: directory,
-        }
-    }
-
-    fn kill(&mut self) {
-        let group = Pid::from_raw(self.child.id().cast_signed());
-        killpg(group, Signal::SIGKILL).unwrap();
-    }
-}
-
-impl Drop for Nsd {
-    fn drop(&mut self) {
-        let group = Pid::from_raw(self.child.id().cast_signed());
-        let _gone = killpg(group, Signal::SIGKILL);
-        let _reaped = self.child.wait();
-    }
-}
-
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_killed_name_server_is_out_of_the_data_plane_before_its_death_is_told() {
     let address = own_address();
@@ -134,7 +81,7 @@ async fn a_killed_name_server_is_out_of_the_data_plane_before_its_death_is_told(
     watch.fail().await;
     let mut times = Times::default();
     for _run in 0..RUNS {
-        let mut nsd = Nsd::start(address, number);
+        let mut nsd = Nsd::start(address, number, None);
         watch.pass().await;
         services.set(UP);
         let start = Instant::now();
@@ -144,4 +91,23 @@ async fn a_killed_name_server_is_out_of_the_data_plane_before_its_death_is_told(
         times.add(start, &report);
     }
     times.print("SIGKILL of NSD");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_killed_process_is_out_of_the_data_plane_as_it_exits() {
+    let address = own_address();
+    let mut services = Services::pinned("kill");
+    let mut times = Times::default();
+    for _run in 0..RUNS {
+        let socket = UdpSocket::bind(any(address)).unwrap();
+        let port = udp_port(&socket);
+        let mut holder = Holder::of(socket);
+        services.set(UP);
+        let mut watch = Watch::start(services.settings(&[address], &[port]));
+        watch.pass().await;
+        let start = Instant::now();
+        holder.kill();
+        times.add(start, &watch.fail().await);
+    }
+    times.print("SIGKILL of a process");
 }

@@ -4,6 +4,7 @@ use std::sync::mpsc as threads;
 
 use nix::sched::{CloneFlags, unshare};
 
+use super::nsd::Nsd;
 use super::*;
 
 /// A thread in a network namespace of its own that holds a socket until this is dropped.
@@ -72,22 +73,6 @@ impl Drop for Group {
     }
 }
 
-/// A server that was started in a cgroup; killed when dropped.
-fn serve_in(group: &Group, address: IpAddr, port: u16) -> Holder {
-    let script = format!(
-        "echo $$ > {}/cgroup.procs && exec nc -l -k -s {address} -p {port}",
-        group.0.display()
-    );
-    Holder(
-        Command::new("sh")
-            .args(["-c", &script])
-            .stdin(Stdio::null())
-            .stdout(Stdio::null())
-            .spawn()
-            .unwrap(),
-    )
-}
-
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_service_in_a_cgroup_below_is_seen_by_the_root_and_by_its_own_alone() {
     let (own, other) = (Group::make("own"), Group::make("other"));
@@ -102,7 +87,7 @@ async fn a_service_in_a_cgroup_below_is_seen_by_the_root_and_by_its_own_alone() 
         settings.cgroup = cgroup.map(|group| group.0.clone());
         let mut watch = Watch::start(settings);
         watch.fail().await;
-        let mut server = serve_in(&own, address, number);
+        let mut server = Nsd::start(address, number, Some(&own.0));
         watch.pass().await;
         server.kill();
         let report = watch.fail().await;

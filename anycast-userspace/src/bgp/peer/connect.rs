@@ -118,6 +118,19 @@ impl Peer {
         }
     }
 
+    /// BFD says that the peer cannot be reached (RFC 5882 §4.3).
+    pub(super) fn bfd_down(&mut self, reason: &str) {
+        tracing::warn!(peer = %self.settings.name, reason, "BFD ends the BGP session");
+        for link in self.ours.iter_mut().chain(&mut self.theirs) {
+            let hard_reset = link
+                .connection
+                .negotiated()
+                .is_some_and(|negotiated| negotiated.peer_notification_gr);
+            link.connection
+                .cease(cease(Cease::BfdDown, None, hard_reset));
+        }
+    }
+
     pub(super) async fn shut_down(&mut self, communication: Option<&str>) {
         let now = Instant::now();
         if let Some(mut session) = self.session.take() {

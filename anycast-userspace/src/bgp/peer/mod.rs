@@ -34,11 +34,22 @@ use session::Session;
 pub(super) enum Command {
     /// Tell your state.
     Status(oneshot::Sender<PeerStatus>),
+    /// End the session: BFD says that the peer cannot be reached, and why.
+    BfdDown(String),
     /// Withdraw, say why, close, and end.
     Shutdown {
         communication: Option<String>,
         done: oneshot::Sender<()>,
     },
+}
+
+/// What a peer task hears, and where it reports.
+#[derive(Debug)]
+pub(super) struct Channels {
+    pub(super) desired: watch::Receiver<Arc<DesiredRoutes>>,
+    pub(super) events: mpsc::Sender<Event>,
+    pub(super) accepted: mpsc::Receiver<TcpStream>,
+    pub(super) commands: mpsc::Receiver<Command>,
 }
 
 /// A connection with its socket.
@@ -84,12 +95,15 @@ impl Peer {
     /// A peer that connects as soon as it runs.
     pub(super) fn new(
         settings: Arc<PeerSettings>,
-        desired: watch::Receiver<Arc<DesiredRoutes>>,
-        events: mpsc::Sender<Event>,
-        accepted: mpsc::Receiver<TcpStream>,
-        commands: mpsc::Receiver<Command>,
+        channels: Channels,
     ) -> (Self, watch::Receiver<Summary>) {
         let now = Instant::now();
+        let Channels {
+            desired,
+            events,
+            accepted,
+            commands,
+        } = channels;
         let (record, summary) = Record::new(Arc::clone(&settings.name), events, now);
         let config = &settings.config;
         let backoff = Backoff::new(config.retry.0, config.retry_max.0, Random::from_process());
@@ -135,6 +149,7 @@ impl Peer {
                     return;
                 }
                 Wake::Command(None) => return,
+                Wake::Command(Some(Command::BfdDown(reason))) => self.bfd_down(&reason),
                 Wake::Ready(origin, ready) => self.transfer(origin, ready),
                 Wake::Accepted(Some(stream)) => self.accept(stream),
                 Wake::Accepted(None) => return,

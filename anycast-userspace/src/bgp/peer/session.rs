@@ -237,17 +237,18 @@ impl Peer {
                 }
             }
         }
+        let written = Instant::now();
         if let Some(session) = &mut self.session
             && session.origin == origin
             && !session.stale
-            && let Some(progress) = session.export.flushed(Instant::now())
+            && let Some(progress) = session.export.flushed(written)
         {
-            let (generation, changes) = (progress.generation, progress.changes);
             let applied = EventKind::Applied {
-                generation,
-                changes,
+                generation: progress.generation,
+                announced: progress.announced,
+                withdrawn: progress.withdrawn,
             };
-            self.record.report(applied, now);
+            self.record.report(applied, written);
         }
     }
 }

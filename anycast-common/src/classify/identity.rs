@@ -1,0 +1,105 @@
+//! Questions for the node's identity: `CH TXT` of `id.server` or `hostname.bind` (RFC 4892).
+//!
+//! Anything unusual is left to the server behind: other names, several questions, other opcodes, IP
+//! options, further records than one OPT.
+
+use super::transport::{Datagram, Fragment, UDP};
+use super::{ipv4, ipv6};
+use crate::iana::protocol;
+use crate::packet::{Packet, be16, field};
+use crate::tables::Tables;
+use crate::verdict::{Answer, Question};
+
+/// Where DNS is served.
+pub(super) const PORT: u16 = 53;
+/// DNS header (RFC 1035 §4.1.1).
+pub(crate) const HEADER: usize = 12;
+/// `id.server` and `hostname.bind` in wire form.
+const SHORT: &[u8; 11] = b"\x02id\x06server\0";
+const LONG: &[u8; 15] = b"\x08hostname\x04bind\0";
+/// Type and class behind the name.
+const TXT_CH: [u8; 4] = [0, 16, 0, 3];
+/// An OPT record without options (RFC 6891 §6.1.2).
+const OPT: usize = 11;
+/// QR, opcode and TC; all must be 0.
+const UNUSUAL: u16 = 0xfa00;
+
+#[inline(always)]
+pub(super) fn asked<P: Packet, T: Tables>(
+    packet: &P,
+    tables: &T,
+    datagram: &Datagram,
+) -> Option<Answer> {
+    let ip = if datagram.is_v4() {
+        ipv4::HEADER
+    } else {
+        ipv6::HEADER
+    };
+    let plain = datagram.protocol == protocol::UDP
+        && datagram.fragment == Fragment::None
+        && datagram.transport == datagram.network + ip
+        && tables.identity().is_some_and(|identity| identity.txt != 0);
+    if !plain || datagram.length < UDP + HEADER {
+        return None;
+    }
+    let dns = datagram.transport + UDP;
+    let header = packet.load::<HEADER>(dns)?;
+    let additional = be16::<10, _>(header);
+    if be16::<2, _>(header) & UNUSUAL != 0
+        || be16::<4, _>(header) != 1
+        || *field::<6, 4, _>(header) != [0; 4]
+        || additional > 1
+    {
+        return None;
+    }
+    let rest = datagram.length - UDP - HEADER;
+    let question = dns + HEADER;
+    let (long, length) = if is::<P, 11, 15>(packet, question, SHORT) {
+        (false, SHORT.len() + TXT_CH.len())
+    } else if is::<P, 15, 19>(packet, question, LONG) {
+        (true, LONG.len() + TXT_CH.len())
+    } else {
+        return None;
+    };
+    let edns = additional == 1;
+    let whole = if edns {
+        let opt = packet.load::<OPT>(question + length)?;
+        let [version] = *field::<6, 1, _>(opt);
+        let options = usize::from(be16::<9, _>(opt));
+        *field::<0, 3, _>(opt) == [0, 0, 41] && version == 0 && rest == length + OPT + options
+    } else {
+        rest == length
+    };
+    if !whole || !super::source::answerable(packet, datagram) {
+        return None;
+    }
+    let question = Question { long, edns };
+    Some(if datagram.is_v4() {
+        Answer::IdentityV4(datagram.place(), question)
+    } else {
+        Answer::IdentityV6(datagram.place(), question)
+    })
+}
+
+/// Whether the question at `at` asks for `name`, in any case of letters, with TXT and CH.
+#[inline(always)]
+fn is<P: Packet, const NAME: usize, const QUESTION: usize>(
+    packet: &P,
+    at: usize,
+    name: &[u8; NAME],
+) -> bool {
+    let Some(question) = packet.load::<QUESTION>(at) else {
+        return false;
+    };
+    let mut differs = 0;
+    for place in 0..NAME {
+        // Bit 5 is the case of a letter; lengths of labels have to match as they are.
+        let letter = name[place].is_ascii_lowercase();
+        let found = question[place] | if letter { 0x20 } else { 0 };
+        differs |= found ^ name[place];
+    }
+    for place in 0..TXT_CH.len() {
+        differs |= question[NAME + place] ^ TXT_CH[place];
+    }
+    differs == 0
+}

@@ -1,0 +1,294 @@
+//! Random and mutated packets through the host's build and the loaded program: equal verdicts, reasons
+//! and bytes, or the test names the packet.
+//!
+//! `ANYCAST_DIFFERENTIAL` sets the number of packets; `ANYCAST_SEED` repeats a run.
+
+use std::env;
+
+use anycast_common::Reason;
+use anycast_tests::packet::{Frame, Part};
+use anycast_userspace::config::dataplane::{Fragments, Limits, Policy, Rate};
+use anycast_userspace::dataplane::{Desired, Service, State};
+
+use crate::support::{Bed, ip, settings};
+
+/// xorshift64*: the packets of a seed are the same everywhere.
+struct Random(u64);
+
+impl Random {
+    fn next(&mut self) -> u64 {
+        self.0 ^= self.0 >> 12;
+        self.0 ^= self.0 << 25;
+        self.0 ^= self.0 >> 27;
+        self.0.wrapping_mul(0x2545_f491_4f6c_dd1d)
+    }
+
+    fn below(&mut self, bound: usize) -> usize {
+        usize::try_from(self.next() >> 33).unwrap() % bound
+    }
+
+    fn pick<'a, T>(&mut self, from: &'a [T]) -> &'a T {
+        &from[self.below(from.len())]
+    }
+
+    fn byte(&mut self) -> u8 {
+        self.next().to_be_bytes()[0]
+    }
+}
+
+fn service(name: &str, state: State, number: u8) -> Service {
+    Service {
+        name: name.to_owned(),
+        state,
+        addresses: vec![
+            ip(&format!("192.168.250.{number}")),
+            ip(&format!("fd00:250::{number}")),
+        ],
+        ports: ["udp/53", "tcp/53", "tcp/80-90", "sctp/9"]
+            .iter()
+            .map(|port| port.parse().unwrap())
+            .collect(),
+        limits: Limits {
+            reject: Rate::per_second(1_000_000_000),
+            ..Limits::default()
+        },
+        ..Service::default()
+    }
+}
+
+/// Every feature that does not depend on time, on some service.
+fn desired() -> Desired {
+    Desired {
+        services: vec![
+            Service {
+                neighbor: true,
+                identity: true,
+                unlisted: Policy::Reject,
+                ..service("up", State::Up, 1)
+            },
+            Service {
+                neighbor: true,
+                on_down: Policy::Reject,
+                ..service("down", State::Down, 2)
+            },
+            Service {
+                fragments: Fragments::Drop,
+                unlisted: Policy::Pass,
+                protocols: vec![47, 50],
+                deny: vec!["10.9.0.0/16".parse().unwrap()],
+                ..service("open", State::Draining, 3)
+            },
+            Service {
+                on_down: Policy::Pass,
+                ..service("lingering", State::Lingering, 4)
+            },
+        ],
+        identity: Some("differential".to_owned()),
+        deny: vec![
+            "10.66.0.0/16".parse().unwrap(),
+            "2001:db8:66::/48".parse().unwrap(),
+        ],
+        ..Desired::default()
+    }
+}
+
+fn base(random: &mut Random) -> Vec<u8> {
+    let number = 1 + random.below(5);
+    let v4 = random.below(2) == 0;
+    let mut frame = if v4 {
+        let source = *random.pick(&["10.1.1.1", "10.9.1.1", "10.66.1.1", "127.0.0.1", "0.0.0.0"]);
+        Frame::new(ip(source), ip(&format!("192.168.250.{number}")))
+    } else {
+        let source = *random.pick(&["2001:db8::1", "2001:db8:66::1", "::1", "::", "ff02::1"]);
+        Frame::new(ip(source), ip(&format!("fd00:250::{number}")))
+    };
+    frame = match random.below(4) {
+        0 => frame.vlan(1),
+        1 => frame.qinq(1, 2),
+        _ => frame,
+    };
+    frame = match (v4, random.below(4)) {
+        (true, 0) => frame.options(&[1; 8]),
+        (false, 0) => frame.extension(0, 0).extension(60, 1),
+        (false, 1) => (0..random.below(8)).fold(frame, |frame, _| frame.extension(60, 0)),
+        _ => frame,
+    };
+    frame = frame.part(*random.pick(&[
+        Part::Whole,
+        Part::Whole,
+        Part::Whole,
+        Part::First,
+        Part::Later,
+    ]));
+    frame = frame.padded(*random.pick(&[0, 0, 1, 20]));
+    let port = *random.pick(&[53, 80, 85, 90, 91, 9, 22]);
+    let data = vec![random.byte(); random.below(80)];
+    let frame = match random.below(9) {
+        0 => frame.udp(4000, port, &data),
+        1 => frame.tcp(4000, port, 1, 2, random.byte(), &data),
+        2 => frame.sctp(4000, port),
+        3 => frame.echo(1, 2, &data),
+        4 => frame.carrying(*random.pick(&[47, 50, 51, 59]), &data),
+        5 => frame.icmp(random.byte(), random.byte() % 5, [0; 4], &data),
+        6 => {
+            let (source, kind) = if v4 {
+                ("192.168.250.1", 3)
+            } else {
+                ("fd00:250::1", 2)
+            };
+            let other = if v4 { "10.1.1.1" } else { "2001:db8::1" };
+            let quoted = Frame::new(ip(source), ip(other))
+                .udp(port, 4000, &data)
+                .packet();
+            frame.icmp(kind, 0, [0, 0, 5, 0], &quoted[..quoted.len().min(60)])
+        }
+        7 => {
+            let mut message =
+                b"\xab\xcd\x01\0\0\x01\0\0\0\0\0\0\x02id\x06server\0\0\x10\0\x03".to_vec();
+            if random.below(2) == 0 {
+                message[11] = 1;
+                message.extend([0, 0, 41, 0x10, 0, 0, 0, 0, 0, 0, 0]);
+            }
+            frame.udp(4000, 53, &message)
+        }
+        _ if v4 => return arp(random),
+        _ => {
+            let mut target = vec![0xfd, 0, 2, 0x50];
+            target.extend([0; 11]);
+            target.push(u8::try_from(number).unwrap());
+            target.extend([1, 1, 2, 0, 0, 0, 0, 2]);
+            frame.hops(255).icmp(135, 0, [0; 4], &target)
+        }
+    };
+    frame.bytes()
+}
+
+fn arp(random: &mut Random) -> Vec<u8> {
+    let mut frame = vec![0xff; 6];
+    frame.extend([
+        2, 0, 0, 0, 0, 2, 8, 6, 0, 1, 8, 0, 6, 4, 0, 1, 2, 0, 0, 0, 0, 2, 10, 1, 1, 1,
+    ]);
+    frame.extend([0, 0, 0, 0, 0, 0, 192, 168, 250, 1 + random.byte() % 4]);
+    frame
+}
+
+fn mutate(random: &mut Random, frame: &mut Vec<u8>) {
+    for _ in 0..random.below(4) {
+        // Headers are where mutations matter.
+        let at = random.below(frame.len().min(110));
+        frame[at] = match random.below(3) {
+            0 => random.byte(),
+            1 => frame[at] ^ (1 << random.below(8)),
+            _ => *random.pick(&[0, 1, 0x7f, 0x80, 0xff]),
+        };
+    }
+    if random.below(4) == 0 {
+        frame.truncate(14 + random.below(frame.len() - 13));
+    }
+}
+
+fn number(variable: &str, default: u64) -> u64 {
+    env::var(variable).map_or(default, |text| text.parse().expect("a number"))
+}
+
+#[test]
+fn host_and_kernel_agree_on_random_and_mutated_packets() {
+    let count = number("ANYCAST_DIFFERENTIAL", 1_000_000);
+    let seed = number("ANYCAST_SEED", 0x5eed);
+    let mut random = Random(seed | 1);
+    let mut bed = Bed::holding(&settings(), desired());
+    let mut seen = vec![0_u64; Reason::ALL.len()];
+    for place in 0..count {
+        let mut frame = base(&mut random);
+        if place % 4 != 0 {
+            mutate(&mut random, &mut frame);
+        }
+        let host = bed.on_host(&frame);
+        let explained = bed.plane().explain(&frame).unwrap();
+        assert!(
+            host.disposition == explained.disposition
+                && host.reason == explained.reason
+                && host.service == explained.service
+                && host.frame == explained.frame,
+            "packet {place} of seed {seed}: {frame:02x?}\nhost {host:02x?}\nkernel {explained:02x?}"
+        );
+        seen[host.reason as usize] += 1;
+    }
+    for (reason, seen) in Reason::ALL.iter().zip(&seen) {
+        println!("{:20} {seen}", reason.name());
+    }
+    let unseen: Vec<&str> = Reason::ALL
+        .iter()
+        .zip(&seen)
+        .filter(|(_, seen)| **seen == 0)
+        .map(|(reason, _)| reason.name())
+        .collect();
+    let expected = [
+        "source_limited",
+        "service_limited",
+        "echo_limited",
+        "reject_limited",
+        "unanswerable",
+        "no_service",
+    ];
+    if count >= 100_000 {
+        assert_eq!(
+            unseen, expected,
+            "what the packets cannot reach, and nothing else"
+        );
+    }
+}
+
+#[test]
+fn every_row_cut_at_every_byte_has_one_verdict_on_host_and_kernel() {
+    let mut bed = Bed::holding(&settings(), desired());
+    let mut frames = 0;
+    for number in 1..=4 {
+        let families = [
+            Frame::new(ip("10.1.1.1"), ip(&format!("192.168.250.{number}"))),
+            Frame::new(ip("2001:db8::1"), ip(&format!("fd00:250::{number}"))),
+        ];
+        for plain in families {
+            let options = if plain.network() == 14 && plain.bytes()[12] == 8 {
+                plain.clone().options(&[1; 8])
+            } else {
+                plain.clone().extension(0, 0).extension(60, 1)
+            };
+            for header in [plain, options] {
+                for tagged in [
+                    header.clone(),
+                    header.clone().vlan(5),
+                    header.clone().qinq(5, 6),
+                ] {
+                    for part in [Part::Whole, Part::First, Part::Later] {
+                        let frame = tagged.clone().part(part);
+                        for row in [
+                            frame.clone().udp(4000, 53, b"12345678"),
+                            frame.clone().udp(4000, 54, b"12345678"),
+                            frame.clone().syn(4000, 80),
+                            frame.clone().syn(4000, 22),
+                            frame.clone().sctp(4000, 9),
+                            frame.clone().echo(1, 1, b"12345678"),
+                            frame.clone().icmp(3, 4, [0; 4], &[0x45; 28]),
+                            frame.carrying(47, b"12345678"),
+                        ] {
+                            frames += 1;
+                            let whole = row.bytes();
+                            for end in 14..=whole.len() {
+                                let cut = &whole[..end];
+                                let (host, kernel) =
+                                    (bed.on_host(cut), bed.plane().explain(cut).unwrap());
+                                assert_eq!(
+                                    (host.reason, &host.service, &host.frame),
+                                    (kernel.reason, &kernel.service, &kernel.frame),
+                                    "{end} bytes of {whole:02x?}"
+                                );
+                            }
+                        }
+                    }
+                }
+            }
+        }
+    }
+    assert_eq!(frames, 4 * 2 * 2 * 3 * 3 * 8);
+}

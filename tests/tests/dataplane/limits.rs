@@ -1,0 +1,275 @@
+//! Lists and limits.
+
+use anycast_common::Reason;
+use anycast_common::abi::Disposition;
+use anycast_tests::packet::Frame;
+use anycast_userspace::config::dataplane::{
+    DataPlane as Settings, Limits, Policy, Rate, SourceLimit,
+};
+use anycast_userspace::dataplane::{Desired, Service, State};
+use ipnet::IpNet;
+
+use crate::case::{case, drop, pass};
+use crate::support::{Bed, ip, settings};
+
+fn nets(texts: &[&str]) -> Vec<IpNet> {
+    texts.iter().map(|text| text.parse().unwrap()).collect()
+}
+
+fn service(name: &str, number: u8) -> Service {
+    Service {
+        name: name.to_owned(),
+        state: State::Up,
+        addresses: vec![
+            ip(&format!("192.168.250.{number}")),
+            ip(&format!("fd00:250::{number}")),
+        ],
+        ports: vec!["udp/53".parse().unwrap()],
+        ..Service::default()
+    }
+}
+
+fn from(source: &str, number: u8) -> Frame {
+    let destination = if source.contains(':') {
+        format!("fd00:250::{number}")
+    } else {
+        format!("192.168.250.{number}")
+    };
+    Frame::new(ip(source), ip(&destination)).udp(4000, 53, b"query")
+}
+
+#[test]
+fn denied_sources_are_dropped_and_what_is_allowed_wins() {
+    let mut bed = Bed::holding(
+        &settings(),
+        Desired {
+            services: vec![
+                service("open", 1),
+                Service {
+                    deny: nets(&["0.0.0.0/0", "::/0"]),
+                    allow: nets(&["172.16.0.0/12", "2001:db8:77::/48"]),
+                    ..service("private", 2)
+                },
+            ],
+            deny: nets(&[
+                "10.0.0.0/8",
+                "10.0.0.0/8",
+                "172.16.5.0/24",
+                "2001:db8:1::/48",
+            ]),
+            allow: nets(&["10.1.0.0/16", "10.1.0.0/16", "2001:db8:1:1::/64"]),
+            ..Desired::default()
+        },
+    );
+    let served = |name| pass(name, Reason::Served);
+    let denied = |name| drop(name, Reason::Denied);
+    bed.check(vec![
+        case("not listed", &from("192.0.2.9", 1), served("open")),
+        case("denied", &from("10.2.0.1", 1), denied("open")),
+        case(
+            "allowed within what is denied",
+            &from("10.1.2.3", 1),
+            served("open"),
+        ),
+        case("denied, IPv6", &from("2001:db8:1:2::1", 1), denied("open")),
+        case(
+            "allowed within what is denied, IPv6",
+            &from("2001:db8:1:1::1", 1),
+            served("open"),
+        ),
+        case(
+            "not listed, IPv6",
+            &from("2001:db8:2::1", 1),
+            served("open"),
+        ),
+        case(
+            "denied by the service alone",
+            &from("192.0.2.9", 2),
+            denied("private"),
+        ),
+        case(
+            "allowed by the service",
+            &from("172.20.0.1", 2),
+            served("private"),
+        ),
+        case(
+            "allowed by the service, denied for all",
+            &from("172.16.5.1", 2),
+            served("private"),
+        ),
+        case(
+            "allowed for all, denied by the service",
+            &from("10.1.2.3", 2),
+            served("private"),
+        ),
+        case(
+            "denied by the service alone, IPv6",
+            &from("2001:db8:2::1", 2),
+            denied("private"),
+        ),
+        case(
+            "allowed by the service, IPv6",
+            &from("2001:db8:77::1", 2),
+            served("private"),
+        ),
+    ]);
+}
+
+#[test]
+fn a_list_that_changes_is_in_force_at_once_and_leaves_nothing_behind() {
+    let with = |deny: &[&str]| Desired {
+        services: vec![service("open", 1)],
+        deny: nets(deny),
+        ..Desired::default()
+    };
+    let mut bed = Bed::holding(&settings(), with(&["10.0.0.0/8"]));
+    let frame = from("10.1.1.1", 1).bytes();
+    assert_eq!(bed.plane().explain(&frame).unwrap().reason, Reason::Denied);
+    assert_eq!(bed.plane().apply(&with(&["10.2.0.0/16"])).unwrap(), 2);
+    assert_eq!(bed.plane().explain(&frame).unwrap().reason, Reason::Served);
+    assert_eq!(bed.plane().resync().unwrap(), 0);
+}
+
+#[test]
+fn a_list_longer_than_its_map_is_refused_and_the_old_one_stays_in_force() {
+    let small = Settings {
+        max_prefixes: 2,
+        ..settings()
+    };
+    let with = |deny: &[&str]| Desired {
+        services: vec![service("open", 1)],
+        deny: nets(deny),
+        ..Desired::default()
+    };
+    let mut bed = Bed::holding(&small, with(&["10.0.0.0/8"]));
+    let error = bed
+        .plane()
+        .apply(&with(&["11.0.0.0/8", "12.0.0.0/8", "13.0.0.0/8"]))
+        .unwrap_err();
+    assert_eq!(
+        error.to_string(),
+        "map LIST_V4 has room for 2 entries and 3 are configured: raise `dataplane.max_prefixes` to \
+         at least 3 and restart"
+    );
+    let frame = from("10.1.1.1", 1).bytes();
+    assert_eq!(bed.plane().explain(&frame).unwrap().reason, Reason::Denied);
+}
+
+/// How many of `count` packets come to each reason. They take less time than the limits need to admit
+/// one more.
+fn reasons(bed: &mut Bed, frame: &Frame, count: usize) -> Vec<(Reason, usize)> {
+    let frame = frame.bytes();
+    let mut seen: Vec<(Reason, usize)> = Vec::new();
+    // The buckets are per CPU: this thread must stay on one.
+    let mut set = nix::sched::CpuSet::new();
+    set.set(0).unwrap();
+    nix::sched::sched_setaffinity(nix::unistd::Pid::from_raw(0), &set).unwrap();
+    for _ in 0..count {
+        let reason = bed.plane().explain(&frame).unwrap().reason;
+        match seen.iter_mut().find(|(known, _)| *known == reason) {
+            Some((_, times)) => *times += 1,
+            None => seen.push((reason, 1)),
+        }
+    }
+    seen
+}
+
+fn slow(burst: u32) -> Rate {
+    Rate {
+        rate: 1,
+        burst: Some(burst.try_into().unwrap()),
+    }
+}
+
+fn limited(limits: Limits) -> Service {
+    Service {
+        limits,
+        unlisted: Policy::Reject,
+        ..service("limited", 1)
+    }
+}
+
+#[test]
+fn limits_of_a_service_admit_their_burst_and_no_more() {
+    let echo = |source: &str, to: &str| Frame::new(ip(source), ip(to)).echo(1, 1, b"");
+    let mut bed = Bed::new(vec![limited(Limits {
+        echo: Some(slow(60)),
+        reject: slow(50),
+        packets: Some(slow(200)),
+        source: None,
+    })]);
+    assert_eq!(
+        reasons(&mut bed, &echo("10.0.0.1", "192.168.250.1"), 80),
+        [(Reason::Echo, 60), (Reason::EchoLimited, 20)]
+    );
+    let unlisted = from("10.0.0.1", 1).udp(1, 54, b"");
+    assert_eq!(
+        reasons(&mut bed, &unlisted, 80),
+        [(Reason::UnlistedRejected, 50), (Reason::RejectLimited, 30)]
+    );
+    assert_eq!(
+        reasons(&mut bed, &from("10.0.0.1", 1), 80),
+        [(Reason::Served, 40), (Reason::ServiceLimited, 40)]
+    );
+}
+
+#[test]
+fn each_source_has_its_own_limit_and_a_prefix_is_one_source() {
+    let mut bed = Bed::holding(
+        &settings(),
+        Desired {
+            services: vec![limited(Limits {
+                source: Some(SourceLimit {
+                    rate: 1,
+                    burst: Some(10.try_into().unwrap()),
+                    v4_prefix: 24,
+                    v6_prefix: 64,
+                }),
+                ..Limits::default()
+            })],
+            exempt: nets(&["10.99.0.0/16"]),
+            ..Desired::default()
+        },
+    );
+    let over = [(Reason::Served, 10), (Reason::SourceLimited, 5)];
+    assert_eq!(reasons(&mut bed, &from("10.0.0.1", 1), 15), over);
+    assert_eq!(
+        reasons(&mut bed, &from("10.0.0.2", 1), 5),
+        [(Reason::SourceLimited, 5)]
+    );
+    assert_eq!(reasons(&mut bed, &from("10.0.1.2", 1), 15), over);
+    assert_eq!(
+        reasons(&mut bed, &from("10.99.0.1", 1), 50),
+        [(Reason::Served, 50)]
+    );
+    assert_eq!(reasons(&mut bed, &from("2001:db8::1", 1), 15), over);
+    assert_eq!(
+        reasons(&mut bed, &from("2001:db8::2", 1), 5),
+        [(Reason::SourceLimited, 5)]
+    );
+    assert_eq!(reasons(&mut bed, &from("2001:db8:0:1::1", 1), 15), over);
+}
+
+#[test]
+fn more_sources_than_are_remembered_forget_the_oldest_and_serve_on() {
+    let mut bed = Bed::with(
+        &Settings {
+            max_sources: 64,
+            ..settings()
+        },
+        vec![limited(Limits {
+            source: Some(SourceLimit {
+                rate: 1,
+                burst: Some(1.try_into().unwrap()),
+                v4_prefix: 32,
+                v6_prefix: 64,
+            }),
+            ..Limits::default()
+        })],
+    );
+    for source in 0..1000 {
+        let frame = from(&format!("10.1.{}.{}", source / 250, source % 250), 1).bytes();
+        let explained = bed.plane().explain(&frame).unwrap();
+        assert_eq!(explained.disposition, Disposition::Pass);
+    }
+}

@@ -316,3 +316,42 @@ fn service_id(status: &Value) -> anyhow::Result<u64> {
         .and_then(|service| service["id"].as_u64())
         .context("the status has the service's id")
 }
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    #[test]
+    fn an_address_is_read_from_either_way_of_writing_octets() {
+        for (octets, want) in [
+            (json!([192, 168, 250, 1]), Some("192.168.250.1")),
+            (
+                json!(["0xc0", "0xa8", "0xfa", "0x01"]),
+                Some("192.168.250.1"),
+            ),
+            (
+                json!([0xfd, 0, 2, 0x50, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 1]),
+                Some("fd00:250::1"),
+            ),
+            (json!([1, 2, 3]), None),
+            (json!([256, 2, 3, 4]), None),
+        ] {
+            let want = want.map(|text| text.parse().expect("an address"));
+            assert_eq!(address(&octets), want, "{octets}");
+        }
+    }
+
+    #[test]
+    fn a_single_packet_more_is_a_difference() {
+        let counts = |packets| Counts::from([((1, "echo".to_owned()), (packets, 98 * packets))]);
+        assert!(compare(&counts(2), &counts(2)).good);
+        assert!(!compare(&counts(2), &counts(3)).good);
+        assert!(!compare(&counts(2), &Counts::new()).good);
+        assert!(
+            !compare(&Counts::new(), &Counts::new()).good,
+            "nothing counted proves nothing"
+        );
+    }
+}

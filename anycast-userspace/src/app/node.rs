@@ -10,7 +10,6 @@ use std::pin::Pin;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use anycast_common::abi;
 use anyhow::Context as _;
 use tokio::sync::{Mutex, mpsc, watch};
 use tokio::task::JoinHandle;
@@ -29,7 +28,7 @@ use crate::dataplane::{self, DataPlane};
 use crate::decision::Pace;
 use crate::health;
 use crate::hooks::{self, RunningHooks};
-use crate::listener::{self, Watcher};
+use crate::listener::Watcher;
 use crate::planes::{self, Modes, PeerNews, PeerReport};
 use crate::rib::DesiredRoutes;
 use crate::writer;
@@ -51,7 +50,7 @@ pub(super) struct Node {
     checks: Vec<RunningChecks>,
     writer: Option<JoinHandle<LoadedPlane>>,
     idle_plane: Option<DataPlane>,
-    sockets: Option<Watcher>,
+    sockets: Vec<Watcher>,
     hooks: Option<RunningHooks>,
 }
 
@@ -105,7 +104,9 @@ impl Node {
             .await?;
         self.start_writer(&settings, modes_seen, map_reports, counter_requests)?;
         self.start_checks(config, &check_reports);
-        self.watch_sockets(config, &settings, check_reports)?;
+        self.sockets = sockets::watch(config, &settings, &check_reports)?;
+        // The checks hold their own senders: the channel ends with the last of them.
+        drop(check_reports);
         let serving = tokio::spawn(socket.serve(call_sender));
 
         let facts = Facts {
@@ -148,7 +149,7 @@ impl Node {
         for checks in self.checks.drain(..) {
             checks.stop().await;
         }
-        if let Some(sockets) = self.sockets.take() {
+        for sockets in self.sockets.drain(..) {
             sockets.stop().await;
         }
         let plane = match self.writer.take() {
@@ -166,6 +167,10 @@ impl Node {
         let plane = self.idle_plane.insert(DataPlane::load(&config.dataplane)?);
         plane.apply(&dataplane::Desired {
             services: config.services.iter().map(in_the_maps).collect(),
+            identity: Some(config.node.name.clone()),
+            allow: config.dataplane.allow.clone(),
+            deny: config.dataplane.deny.clone(),
+            exempt: config.dataplane.exempt.clone(),
         })?;
         config
             .dataplane
@@ -269,27 +274,6 @@ impl Node {
             .collect();
     }
 
-    fn watch_sockets(
-        &mut self,
-        config: &Config,
-        settings: &[ServiceSettings],
-        reports: mpsc::Sender<checks::Report>,
-    ) -> anyhow::Result<()> {
-        let watched = sockets::watched(config, settings);
-        if watched.is_empty() {
-            return Ok(());
-        }
-        let settings = listener::Settings {
-            watched,
-            cgroup: None,
-            services_pin: Some(config.dataplane.pin.join(abi::map::SERVICES)),
-        };
-        let (sender, received) = mpsc::channel(listener::REPORT_DEPTH);
-        self.sockets = Some(Watcher::spawn(settings, sender)?);
-        tokio::spawn(sockets::carry(received, reports));
-        Ok(())
-    }
-
     /// Withdraws, says goodbye to the peers, and waits while the withdrawal spreads.
     async fn close_sessions(&self) {
         let Some(speaker) = self.speaker.0.lock().await.take() else {
@@ -355,7 +339,14 @@ fn in_the_maps(service: &Service) -> dataplane::Service {
         ports: service.ports.clone(),
         on_down: service.on_down,
         unlisted: service.unlisted,
-        ..dataplane::Service::default()
+        state: dataplane::State::Init,
+        protocols: service.protocols.clone(),
+        fragments: service.fragments,
+        neighbor: service.neighbor,
+        identity: service.identity,
+        allow: service.allow.clone(),
+        deny: service.deny.clone(),
+        limits: service.limits,
     }
 }
 

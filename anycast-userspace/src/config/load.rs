@@ -139,7 +139,7 @@ fn within_service(
     );
     for (at, check) in service.checks.iter().enumerate() {
         if let Check::Listener(listener) = check
-            && let Err(message) = listener.can_watch(&service.ports)
+            && let Err(message) = listener.watched(&service.ports)
         {
             problems.push((format!("{path}.checks[{at}].ports"), message));
         }

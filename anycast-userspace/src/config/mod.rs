@@ -25,7 +25,7 @@ use serde::{Deserialize, Serialize};
 pub use crate::rib::{Attributes, NextHop};
 pub use bgp::Bgp;
 pub use check::Check;
-pub use dataplane::{DataPlane, Fragments, OnDown, Policy, Port, Unlisted};
+pub use dataplane::{DataPlane, OnDown, Port, Unlisted};
 pub use duration::Span;
 pub use error::{ConfigError, Problem};
 pub use hook::Hook;

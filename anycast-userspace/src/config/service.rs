@@ -8,6 +8,7 @@ use ipnet::IpNet;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
+use super::dataplane::{Fragments, Limits, network};
 use super::{Check, Damping, Hook, OnDown, Port, Require, Span, Unlisted};
 use crate::rib::{Attributes, Community};
 
@@ -28,14 +29,45 @@ pub struct Service {
     #[garde(length(max = 16))]
     #[serde(default)]
     pub ports: Vec<Port>,
-    /// What a packet gets while the service is not up: `"drop"` (default), `"pass"`.
+    /// Further IP protocols that are passed, by number. Default: none.
+    #[garde(length(max = 8))]
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub protocols: Vec<u8>,
+    /// What a packet gets while the service is not up: `"drop"` (default), `"pass"`, or `"reject"`
+    /// (TCP RST, ICMP port unreachable).
     #[garde(skip)]
     #[serde(default)]
     pub on_down: OnDown,
-    /// What a packet to a port that is not listed gets: `"drop"` (default), `"pass"`.
+    /// What a packet to a port that is not listed gets: `"drop"` (default), `"pass"`, `"reject"`.
     #[garde(skip)]
     #[serde(default)]
     pub unlisted: Unlisted,
+    /// What fragments that do not carry the ports get: `"pass"` (default), `"drop"`.
+    #[garde(skip)]
+    #[serde(default)]
+    pub fragments: Fragments,
+    /// Answer ARP and neighbour discovery for the addresses while the service is up, and keep the
+    /// host from answering while it is not. Default: false.
+    #[garde(skip)]
+    #[serde(default)]
+    pub neighbor: bool,
+    /// Answer DNS `CH TXT id.server` and `hostname.bind` with the node's name (RFC 4892). Default:
+    /// false.
+    #[garde(skip)]
+    #[serde(default)]
+    pub identity: bool,
+    /// Sources that are never denied: what is allowed wins over what is denied.
+    #[garde(inner(custom(network)))]
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub allow: Vec<IpNet>,
+    /// Sources whose packets are dropped.
+    #[garde(inner(custom(network)))]
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub deny: Vec<IpNet>,
+    /// Rate limits.
+    #[garde(dive)]
+    #[serde(default)]
+    pub limits: Limits,
     /// After a failure, how long packets to served ports are still passed. Default: not at all.
     #[garde(skip)]
     #[serde(default)]

@@ -2,6 +2,7 @@
 //! order. It makes no decisions of its own.
 
 mod node;
+mod peers;
 mod plane;
 mod signals;
 mod sockets;

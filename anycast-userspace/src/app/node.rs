@@ -6,19 +6,18 @@
 
 use std::collections::BTreeMap;
 use std::net::IpAddr;
-use std::pin::Pin;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use anyhow::Context as _;
-use tokio::sync::{Mutex, mpsc, watch};
+use tokio::sync::{mpsc, watch};
 use tokio::task::JoinHandle;
 
+use super::peers::Peers;
 use super::plane::LoadedPlane;
 use super::signals::Signals;
 use super::sockets;
 use crate::addresses::ManagedAddresses;
-use crate::bgp::{self, Speaker};
 use crate::checks::{self, RunningChecks, Subject};
 use crate::config::{Announcer, Config, Hook, Service};
 use crate::control::protocol::InterfaceStatus;
@@ -29,15 +28,9 @@ use crate::decision::Pace;
 use crate::health;
 use crate::hooks::{self, RunningHooks};
 use crate::listener::Watcher;
-use crate::planes::{self, Modes, PeerNews, PeerReport};
+use crate::planes::{self, Modes};
 use crate::rib::DesiredRoutes;
 use crate::writer;
-
-/// The most time that closing the sessions may take before the daemon exits all the same.
-const CLOSING: Duration = Duration::from_secs(5);
-
-/// How long packets are still served after the sessions have been closed, while the withdrawal spreads.
-const SPREADING: Duration = Duration::from_millis(500);
 
 /// The most time that hooks of the last transitions get before they are killed.
 const LAST_HOOKS: Duration = Duration::from_secs(5);
@@ -46,33 +39,12 @@ const LAST_HOOKS: Duration = Duration::from_secs(5);
 #[derive(Default)]
 pub(super) struct Node {
     addresses: Option<ManagedAddresses>,
-    speaker: Arc<SpeakerSlot>,
+    peers: Arc<Peers>,
     checks: Vec<RunningChecks>,
     writer: Option<JoinHandle<LoadedPlane>>,
     idle_plane: Option<DataPlane>,
     sockets: Vec<Watcher>,
     hooks: Option<RunningHooks>,
-}
-
-/// The speaker, shared with those who show its state; empty once it has been closed.
-#[derive(Default)]
-struct SpeakerSlot(Mutex<Option<Speaker>>);
-
-impl ShowPeers for SpeakerSlot {
-    fn show(&self) -> Pin<Box<dyn Future<Output = Vec<serde_json::Value>> + Send + '_>> {
-        Box::pin(async move {
-            let speaker = self.0.lock().await;
-            let Some(speaker) = speaker.as_ref() else {
-                return Vec::new();
-            };
-            let status = speaker.status().await;
-            status
-                .peers
-                .iter()
-                .filter_map(|peer| serde_json::to_value(peer).ok())
-                .collect()
-        })
-    }
 }
 
 impl Node {
@@ -100,8 +72,7 @@ impl Node {
             prove: Arc::default(),
         });
 
-        self.start_speaker(config, &routes_seen, peer_reports)
-            .await?;
+        self.peers.start(config, &routes_seen, peer_reports).await?;
         self.start_writer(&settings, modes_seen, map_reports, counter_requests)?;
         self.start_checks(config, &check_reports);
         self.sockets = sockets::watch(config, &settings, &check_reports)?;
@@ -112,7 +83,7 @@ impl Node {
         let facts = Facts {
             node: config.node.name.clone(),
             interfaces,
-            peers: Arc::clone(&self.speaker) as Arc<dyn ShowPeers>,
+            peers: Arc::clone(&self.peers) as Arc<dyn ShowPeers>,
         };
         let channels = Channels {
             checks,
@@ -133,7 +104,7 @@ impl Node {
         let controller = controller.run(signals.next()).await;
         notify(&[sd_notify::NotifyState::Stopping]);
 
-        self.close_sessions().await;
+        self.peers.close().await;
         serving.abort();
         // The writer ends, and gives the data plane back, when the controller's channels are gone.
         drop(controller);
@@ -145,7 +116,7 @@ impl Node {
 
     /// Takes down what is there, in order; goes on after an error.
     pub(super) async fn take_down(mut self) -> anyhow::Result<()> {
-        self.close_sessions().await;
+        self.peers.close().await;
         for checks in self.checks.drain(..) {
             checks.stop().await;
         }
@@ -226,21 +197,6 @@ impl Node {
             .collect()
     }
 
-    async fn start_speaker(
-        &self,
-        config: &Config,
-        routes: &watch::Receiver<Arc<DesiredRoutes>>,
-        reports: mpsc::Sender<PeerReport>,
-    ) -> anyhow::Result<()> {
-        let Some(bgp) = &config.bgp else {
-            return Ok(());
-        };
-        let (events, received) = mpsc::channel(planes::REPORTS);
-        *self.speaker.0.lock().await = Some(Speaker::spawn(bgp, routes, &events)?);
-        tokio::spawn(carry(received, reports));
-        Ok(())
-    }
-
     fn start_writer(
         &mut self,
         settings: &[ServiceSettings],
@@ -272,56 +228,6 @@ impl Node {
                 checks::spawn(&subject, &service.checks, reports)
             })
             .collect();
-    }
-
-    /// Withdraws, says goodbye to the peers, and waits while the withdrawal spreads.
-    async fn close_sessions(&self) {
-        let Some(speaker) = self.speaker.0.lock().await.take() else {
-            return;
-        };
-        let closing = speaker.shutdown(Some("anycast is stopping"));
-        if tokio::time::timeout(CLOSING, closing).await.is_err() {
-            tracing::warn!("a BGP session could not be closed in time");
-        }
-        tokio::time::sleep(SPREADING).await;
-    }
-}
-
-/// Translates the speaker's events for the controller.
-async fn carry(mut events: mpsc::Receiver<bgp::Event>, reports: mpsc::Sender<PeerReport>) {
-    while let Some(event) = events.recv().await {
-        let news = match event.kind {
-            bgp::EventKind::State {
-                to: bgp::State::Established,
-                ..
-            } => PeerNews::Up,
-            bgp::EventKind::State {
-                from: bgp::State::Established,
-                reason,
-                ..
-            } => PeerNews::Down { reason },
-            bgp::EventKind::Applied {
-                generation,
-                announced,
-                withdrawn,
-            } => PeerNews::Applied {
-                generation,
-                announced: announced as u64,
-                withdrawn: withdrawn as u64,
-                at: event.at,
-            },
-            bgp::EventKind::State { .. }
-            | bgp::EventKind::NotificationSent(_)
-            | bgp::EventKind::NotificationReceived(_)
-            | bgp::EventKind::Held { .. } => {
-                tracing::debug!(peer = %event.peer, event = ?event.kind);
-                continue;
-            }
-        };
-        let peer = event.peer.to_string();
-        if reports.send(PeerReport { peer, news }).await.is_err() {
-            return;
-        }
     }
 }
 

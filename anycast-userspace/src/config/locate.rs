@@ -149,7 +149,7 @@ fn reach(value: &Spanned<DeValue<'_>>) -> Range<usize> {
             include(reach(value));
         }
     } else if let Some(array) = value.get_ref().as_array() {
-        for element in array.iter() {
+        for element in array {
             include(reach(element));
         }
     }

@@ -267,7 +267,7 @@ impl Controller {
                 modes: self
                     .services
                     .iter()
-                    .map(|service| service.mode())
+                    .map(Service::mode)
                     .collect::<Arc<[DataPlaneMode]>>(),
                 prove: self
                     .services

@@ -179,7 +179,11 @@ impl Controller {
             .iter()
             .position(|service| service.name() == name)
         else {
-            let known: Vec<&str> = self.services.iter().map(|service| service.name()).collect();
+            let known: Vec<&str> = self
+                .services
+                .iter()
+                .map(super::service::Service::name)
+                .collect();
             return Response::Error {
                 message: format!(
                     "no service is named `{name}`; there are: {}",

@@ -380,7 +380,7 @@ impl Lifecycle {
                     withdrawn.quiet = Some(Quiet {
                         packets,
                         since: now,
-                    })
+                    });
                 }
             }
         }

@@ -4,6 +4,7 @@ mod answers;
 mod case;
 mod differential;
 mod limits;
+mod live;
 mod support;
 mod verdicts;
 mod whole;

@@ -14,7 +14,6 @@ fn main() -> anyhow::Result<()> {
     for crate_dir in ["anycast-common", "anycast-ebpf"] {
         println!("cargo:rerun-if-changed={}", root.join(crate_dir).display());
     }
-    println!("cargo:rerun-if-env-changed=PATH");
     let ebpf = root.join("anycast-ebpf");
     let package = Package {
         name: "anycast-ebpf",

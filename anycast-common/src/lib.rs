@@ -16,6 +16,7 @@ pub mod classify;
 pub mod host;
 pub mod iana;
 pub mod limit;
+pub mod listener;
 mod packet;
 mod tables;
 mod verdict;

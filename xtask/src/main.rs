@@ -1,4 +1,41 @@
-//! Development commands.
+//! `cargo xtask <command>`: everything that a developer runs, one file per command.
+
+mod build_and_run;
+mod ci;
+mod command;
+mod lab;
+mod packages;
+mod setup;
+mod test;
+mod toolchain;
+
+use clap::{Parser, Subcommand};
+
+/// Development commands of anycast.
+#[derive(Debug, Parser)]
+#[command(name = "cargo xtask", bin_name = "cargo xtask", max_term_width = 100)]
+struct Cli {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    /// Build, and run the lab of two cities that own one address, or with `-- run -c FILE` the daemon
+    BuildAndRun(build_and_run::Args),
+    /// Install what is missing: eBPF toolchain, bpf-linker, the daemons and tools that tests use
+    Setup,
+    /// Run every test, the privileged ones included (root)
+    Test(test::Args),
+    /// Check format, lints (host and eBPF), dependencies and docs
+    Ci,
+}
+
 fn main() -> anyhow::Result<()> {
-    Ok(())
+    match Cli::parse().command {
+        Command::BuildAndRun(args) => build_and_run::build_and_run(&args),
+        Command::Setup => setup::run(),
+        Command::Test(args) => test::run_tests(&args),
+        Command::Ci => ci::run_checks(),
+    }
 }

@@ -1,0 +1,177 @@
+//! Puts the Service Addresses on an interface of this host, and takes away what it put there.
+//!
+//! IPv4 as /32, IPv6 as /128 without duplicate address detection (RFC 7094 §4.5) and deprecated
+//! (preferred lifetime 0), so that the host never chooses one as a source address. An address that
+//! was there before is adopted as it is and left in place at the end.
+
+use std::collections::BTreeMap;
+use std::net::IpAddr;
+
+use futures_util::TryStreamExt as _;
+use rtnetlink::packet_route::address::{
+    AddressAttribute, AddressFlags, AddressHeaderFlags, AddressMessage, CacheInfo,
+};
+use rtnetlink::{AddressMessageBuilder, Handle};
+
+/// Why an address could not be put on an interface.
+#[derive(Debug, thiserror::Error)]
+pub enum AddressError {
+    /// No such interface.
+    #[error("interface `{0}` does not exist, so the Service Addresses cannot be put on it")]
+    NoInterface(String),
+    /// The kernel refused.
+    #[error("cannot put {address} on `{interface}`: {source}")]
+    Add {
+        /// The address.
+        address: IpAddr,
+        /// The interface.
+        interface: String,
+        /// Why.
+        source: rtnetlink::Error,
+    },
+    /// Netlink itself failed.
+    #[error("netlink: {0}")]
+    Netlink(#[from] rtnetlink::Error),
+    /// No netlink socket could be opened.
+    #[error("netlink socket: {0}")]
+    Socket(#[from] std::io::Error),
+}
+
+/// The addresses that this process has added.
+pub struct ManagedAddresses {
+    handle: Handle,
+    added: Vec<AddressMessage>,
+}
+
+impl ManagedAddresses {
+    /// Opens a netlink socket; adds nothing yet.
+    pub fn open() -> Result<Self, AddressError> {
+        let (connection, handle, _) = rtnetlink::new_connection()?;
+        tokio::spawn(connection);
+        Ok(Self {
+            handle,
+            added: Vec::new(),
+        })
+    }
+
+    /// Puts addresses on interfaces. After an error, what was added stays known and is removed by
+    /// [`Self::remove_all`].
+    pub async fn ensure(
+        &mut self,
+        wanted: &BTreeMap<String, Vec<IpAddr>>,
+    ) -> Result<(), AddressError> {
+        for (interface, addresses) in wanted {
+            let index = self.index_of(interface).await?;
+            let present = self.present(index).await?;
+            for address in addresses {
+                if present.contains(address) {
+                    tracing::info!(%address, interface, "adopted: was there before");
+                    continue;
+                }
+                self.add(interface, index, *address).await?;
+            }
+        }
+        Ok(())
+    }
+
+    /// Takes away what was added. Goes on after an error, which it logs.
+    pub async fn remove_all(&mut self) {
+        for message in self.added.drain(..) {
+            if let Err(error) = self.handle.address().del(message).execute().await {
+                tracing::warn!(%error, "a Service Address was already gone");
+            }
+        }
+    }
+
+    async fn index_of(&self, interface: &str) -> Result<u32, AddressError> {
+        let mut links = self
+            .handle
+            .link()
+            .get()
+            .match_name(interface.to_owned())
+            .execute();
+        match links.try_next().await {
+            Ok(Some(link)) => Ok(link.header.index),
+            Ok(None) | Err(_) => Err(AddressError::NoInterface(interface.to_owned())),
+        }
+    }
+
+    async fn present(&self, index: u32) -> Result<std::collections::HashSet<IpAddr>, AddressError> {
+        let mut messages = self
+            .handle
+            .address()
+            .get()
+            .set_link_index_filter(index)
+            .execute();
+        let mut present = std::collections::HashSet::new();
+        while let Some(message) = messages.try_next().await? {
+            present.extend(
+                message
+                    .attributes
+                    .iter()
+                    .filter_map(|attribute| match attribute {
+                        AddressAttribute::Address(address) => Some(*address),
+                        _other => None,
+                    }),
+            );
+        }
+        Ok(present)
+    }
+
+    async fn add(
+        &mut self,
+        interface: &str,
+        index: u32,
+        address: IpAddr,
+    ) -> Result<(), AddressError> {
+        let message = host_address(index, address);
+        let mut request = self
+            .handle
+            .address()
+            .add(index, address, prefix_len(address));
+        *request.message_mut() = message.clone();
+        request
+            .execute()
+            .await
+            .map_err(|source| AddressError::Add {
+                address,
+                interface: interface.to_owned(),
+                source,
+            })?;
+        self.added.push(message);
+        Ok(())
+    }
+}
+
+const fn prefix_len(address: IpAddr) -> u8 {
+    match address {
+        IpAddr::V4(_) => 32,
+        IpAddr::V6(_) => 128,
+    }
+}
+
+fn host_address(index: u32, address: IpAddr) -> AddressMessage {
+    match address {
+        IpAddr::V4(v4) => AddressMessageBuilder::<std::net::Ipv4Addr>::new()
+            .index(index)
+            .address(v4, 32)
+            .build(),
+        IpAddr::V6(v6) => {
+            let mut message = AddressMessageBuilder::<std::net::Ipv6Addr>::new()
+                .index(index)
+                .address(v6, 128)
+                .build();
+            message.header.flags |= AddressHeaderFlags::Nodad;
+            message
+                .attributes
+                .push(AddressAttribute::Flags(AddressFlags::Nodad));
+            let mut lifetimes = CacheInfo::default();
+            lifetimes.ifa_preferred = 0;
+            lifetimes.ifa_valid = u32::MAX;
+            message
+                .attributes
+                .push(AddressAttribute::CacheInfo(lifetimes));
+            message
+        }
+    }
+}

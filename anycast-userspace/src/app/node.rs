@@ -1,0 +1,393 @@
+//! The node: its parts in the order in which they come up, and the reverse.
+//!
+//! Up: the program is attached with every service down, then the addresses are put on the host, then
+//! sessions and checks start. Down: routes are withdrawn and sessions closed, then the program is
+//! detached, then the addresses go.
+
+use std::collections::BTreeMap;
+use std::net::IpAddr;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use anyhow::Context as _;
+use tokio::sync::{Mutex, mpsc, watch};
+use tokio::task::JoinHandle;
+
+use super::plane::LoadedPlane;
+use super::signals::Signals;
+use super::sockets;
+use crate::addresses::ManagedAddresses;
+use crate::bgp::{self, Speaker};
+use crate::checks::{self, RunningChecks, Subject};
+use crate::config::{Announcer, Config, Hook, Service};
+use crate::control::protocol::InterfaceStatus;
+use crate::control::server::{self, Server};
+use crate::controller::{Channels, Controller, Facts, ServiceSettings, ShowPeers};
+use crate::dataplane::{self, DataPlane};
+use crate::decision::Pace;
+use crate::health;
+use crate::hooks::{self, RunningHooks};
+use crate::listener::Watcher;
+use crate::planes::{self, Modes, PeerNews, PeerReport};
+use crate::rib::DesiredRoutes;
+use crate::writer;
+
+/// The most time that closing the sessions may take before the daemon exits all the same.
+const CLOSING: Duration = Duration::from_secs(5);
+
+/// How long packets are still served after the sessions have been closed, while the withdrawal spreads.
+const SPREADING: Duration = Duration::from_millis(500);
+
+/// The most time that hooks of the last transitions get before they are killed.
+const LAST_HOOKS: Duration = Duration::from_secs(5);
+
+/// The parts that must be taken down.
+#[derive(Default)]
+pub(super) struct Node {
+    addresses: Option<ManagedAddresses>,
+    speaker: Arc<SpeakerSlot>,
+    checks: Vec<RunningChecks>,
+    writer: Option<JoinHandle<LoadedPlane>>,
+    idle_plane: Option<DataPlane>,
+    sockets: Vec<Watcher>,
+    hooks: Option<RunningHooks>,
+}
+
+/// The speaker, shared with those who show its state; empty once it has been closed.
+#[derive(Default)]
+struct SpeakerSlot(Mutex<Option<Speaker>>);
+
+impl ShowPeers for SpeakerSlot {
+    fn show(&self) -> Pin<Box<dyn Future<Output = Vec<serde_json::Value>> + Send + '_>> {
+        Box::pin(async move {
+            let speaker = self.0.lock().await;
+            let Some(speaker) = speaker.as_ref() else {
+                return Vec::new();
+            };
+            let status = speaker.status().await;
+            status
+                .peers
+                .iter()
+                .filter_map(|peer| serde_json::to_value(peer).ok())
+                .collect()
+        })
+    }
+}
+
+impl Node {
+    /// Brings everything up and runs until a signal; returns with the routes withdrawn.
+    pub(super) async fn run(
+        &mut self,
+        config: &Config,
+        socket: Server,
+        signals: Signals,
+    ) -> anyhow::Result<()> {
+        let interfaces = self.load(config)?;
+        self.add_addresses(config).await?;
+        let settings: Vec<ServiceSettings> = self.settings(config)?;
+
+        let (check_reports, checks) = mpsc::channel(checks::REPORT_DEPTH);
+        let (call_sender, calls) = mpsc::channel(server::DEPTH);
+        let (map_reports, maps) = mpsc::channel(planes::REPORTS);
+        let (peer_reports, peers) = mpsc::channel(planes::REPORTS);
+        let (counters, counter_requests) = mpsc::channel(planes::COUNTER_REQUESTS);
+        let (routes, routes_seen) = watch::channel(Arc::new(DesiredRoutes::new(0)));
+        let (modes, modes_seen) = watch::channel(Modes {
+            generation: 0,
+            decided_at: Instant::now(),
+            modes: Arc::default(),
+            prove: Arc::default(),
+        });
+
+        self.start_speaker(config, &routes_seen, peer_reports)
+            .await?;
+        self.start_writer(&settings, modes_seen, map_reports, counter_requests)?;
+        self.start_checks(config, &check_reports);
+        self.sockets = sockets::watch(config, &settings, &check_reports)?;
+        // The checks hold their own senders: the channel ends with the last of them.
+        drop(check_reports);
+        let serving = tokio::spawn(socket.serve(call_sender));
+
+        let facts = Facts {
+            node: config.node.name.clone(),
+            interfaces,
+            peers: Arc::clone(&self.speaker) as Arc<dyn ShowPeers>,
+        };
+        let channels = Channels {
+            checks,
+            calls,
+            maps,
+            peers,
+            modes,
+            routes,
+            counters,
+        };
+        let controller = Controller::new(settings, facts, channels);
+        self.hooks = Some(hooks::spawn(
+            &config.node.name,
+            hooks_of(config),
+            controller.follow(),
+        ));
+        notify(&[sd_notify::NotifyState::Ready]);
+        let controller = controller.run(signals.next()).await;
+        notify(&[sd_notify::NotifyState::Stopping]);
+
+        self.close_sessions().await;
+        serving.abort();
+        // The writer ends, and gives the data plane back, when the controller's channels are gone.
+        drop(controller);
+        if let Some(hooks) = self.hooks.take() {
+            hooks.finish(LAST_HOOKS).await;
+        }
+        Ok(())
+    }
+
+    /// Takes down what is there, in order; goes on after an error.
+    pub(super) async fn take_down(mut self) -> anyhow::Result<()> {
+        self.close_sessions().await;
+        for checks in self.checks.drain(..) {
+            checks.stop().await;
+        }
+        for sockets in self.sockets.drain(..) {
+            sockets.stop().await;
+        }
+        let plane = match self.writer.take() {
+            Some(writer) => writer.await.ok().map(|plane| plane.maps),
+            None => self.idle_plane.take(),
+        };
+        let unloaded = plane.map_or(Ok(()), DataPlane::unload);
+        if let Some(mut addresses) = self.addresses.take() {
+            addresses.remove_all().await;
+        }
+        unloaded.context("the program is detached, but its pins are still there")
+    }
+
+    fn load(&mut self, config: &Config) -> anyhow::Result<Vec<InterfaceStatus>> {
+        let plane = self.idle_plane.insert(DataPlane::load(&config.dataplane)?);
+        plane.apply(&dataplane::Desired {
+            services: config.services.iter().map(in_the_maps).collect(),
+            identity: Some(config.node.name.clone()),
+            allow: config.dataplane.allow.clone(),
+            deny: config.dataplane.deny.clone(),
+            exempt: config.dataplane.exempt.clone(),
+        })?;
+        config
+            .dataplane
+            .interfaces
+            .iter()
+            .map(|interface| {
+                let attachment = plane.attach(interface, config.dataplane.mode)?;
+                let status = InterfaceStatus {
+                    name: attachment.interface.clone(),
+                    mode: attachment.mode.as_str().to_owned(),
+                    note: attachment.fallback.clone(),
+                };
+                tracing::info!(
+                    interface,
+                    mode = status.mode,
+                    note = status.note,
+                    "attached"
+                );
+                Ok(status)
+            })
+            .collect()
+    }
+
+    async fn add_addresses(&mut self, config: &Config) -> anyhow::Result<()> {
+        let mut wanted: BTreeMap<String, Vec<IpAddr>> = BTreeMap::new();
+        for service in config
+            .services
+            .iter()
+            .filter(|service| service.manage_addresses)
+        {
+            wanted
+                .entry(service.interface.clone())
+                .or_default()
+                .extend(&service.addresses);
+        }
+        let addresses = self.addresses.insert(ManagedAddresses::open()?);
+        Ok(addresses.ensure(&wanted).await?)
+    }
+
+    fn settings(&self, config: &Config) -> anyhow::Result<Vec<ServiceSettings>> {
+        let plane = self
+            .idle_plane
+            .as_ref()
+            .context("the data plane is loaded")?;
+        config
+            .services
+            .iter()
+            .enumerate()
+            .map(|(index, service)| {
+                let id = plane.id(index).context("every service has an id")?;
+                Ok(to_the_controller(service, id))
+            })
+            .collect()
+    }
+
+    async fn start_speaker(
+        &self,
+        config: &Config,
+        routes: &watch::Receiver<Arc<DesiredRoutes>>,
+        reports: mpsc::Sender<PeerReport>,
+    ) -> anyhow::Result<()> {
+        let Some(bgp) = &config.bgp else {
+            return Ok(());
+        };
+        let (events, received) = mpsc::channel(planes::REPORTS);
+        *self.speaker.0.lock().await = Some(Speaker::spawn(bgp, routes, &events)?);
+        tokio::spawn(carry(received, reports));
+        Ok(())
+    }
+
+    fn start_writer(
+        &mut self,
+        settings: &[ServiceSettings],
+        modes: watch::Receiver<Modes>,
+        reports: mpsc::Sender<planes::MapReport>,
+        requests: mpsc::Receiver<planes::CountersRequest>,
+    ) -> anyhow::Result<()> {
+        let plane = self.idle_plane.take().context("the data plane is loaded")?;
+        let addresses = settings
+            .iter()
+            .map(|service| Arc::clone(&service.addresses));
+        let plane = LoadedPlane::new(plane, addresses);
+        self.writer = Some(tokio::spawn(writer::run(plane, modes, reports, requests)));
+        Ok(())
+    }
+
+    fn start_checks(&mut self, config: &Config, reports: &mpsc::Sender<checks::Report>) {
+        self.checks = config
+            .services
+            .iter()
+            .enumerate()
+            .map(|(index, service)| {
+                let subject = Subject {
+                    node: &config.node.name,
+                    service: index,
+                    name: &service.name,
+                    addresses: &service.addresses,
+                };
+                checks::spawn(&subject, &service.checks, reports)
+            })
+            .collect();
+    }
+
+    /// Withdraws, says goodbye to the peers, and waits while the withdrawal spreads.
+    async fn close_sessions(&self) {
+        let Some(speaker) = self.speaker.0.lock().await.take() else {
+            return;
+        };
+        let closing = speaker.shutdown(Some("anycast is stopping"));
+        if tokio::time::timeout(CLOSING, closing).await.is_err() {
+            tracing::warn!("a BGP session could not be closed in time");
+        }
+        tokio::time::sleep(SPREADING).await;
+    }
+}
+
+/// Translates the speaker's events for the controller.
+async fn carry(mut events: mpsc::Receiver<bgp::Event>, reports: mpsc::Sender<PeerReport>) {
+    while let Some(event) = events.recv().await {
+        let news = match event.kind {
+            bgp::EventKind::State {
+                to: bgp::State::Established,
+                ..
+            } => PeerNews::Up,
+            bgp::EventKind::State {
+                from: bgp::State::Established,
+                reason,
+                ..
+            } => PeerNews::Down { reason },
+            bgp::EventKind::Applied {
+                generation,
+                announced,
+                withdrawn,
+            } => PeerNews::Applied {
+                generation,
+                announced: announced as u64,
+                withdrawn: withdrawn as u64,
+                at: event.at,
+            },
+            bgp::EventKind::State { .. }
+            | bgp::EventKind::NotificationSent(_)
+            | bgp::EventKind::NotificationReceived(_)
+            | bgp::EventKind::Held { .. } => {
+                tracing::debug!(peer = %event.peer, event = ?event.kind);
+                continue;
+            }
+        };
+        let peer = event.peer.to_string();
+        if reports.send(PeerReport { peer, news }).await.is_err() {
+            return;
+        }
+    }
+}
+
+fn hooks_of(config: &Config) -> impl Iterator<Item = (String, Vec<Hook>)> {
+    config
+        .services
+        .iter()
+        .map(|service| (service.name.clone(), service.hooks.clone()))
+}
+
+fn in_the_maps(service: &Service) -> dataplane::Service {
+    dataplane::Service {
+        name: service.name.clone(),
+        addresses: service.addresses.clone(),
+        ports: service.ports.clone(),
+        on_down: service.on_down,
+        unlisted: service.unlisted,
+        state: dataplane::State::Init,
+        protocols: service.protocols.clone(),
+        fragments: service.fragments,
+        neighbor: service.neighbor,
+        identity: service.identity,
+        allow: service.allow.clone(),
+        deny: service.deny.clone(),
+        limits: service.limits,
+    }
+}
+
+fn to_the_controller(service: &Service, id: u32) -> ServiceSettings {
+    let announces = service.announce.contains(&Announcer::Bgp);
+    ServiceSettings {
+        name: service.name.clone(),
+        id,
+        addresses: service.addresses.as_slice().into(),
+        ports: service.ports.iter().map(ToString::to_string).collect(),
+        health: health::Settings::new(
+            &service.checks,
+            service.require,
+            service.hold_down.0,
+            service.damping,
+        ),
+        pace: Pace {
+            linger: service.linger.0,
+            drain_delay: service.drain_delay.0,
+            drain_quiet: service.drain_quiet.0,
+            drain_timeout: service.drain_timeout.0,
+            ..Pace::default()
+        },
+        prefixes: if announces {
+            service.announced()
+        } else {
+            Vec::new()
+        },
+        peers: service.peers.as_deref().map(Arc::from),
+        attributes: [
+            service.attributes.up.clone(),
+            service.attributes.degraded(),
+            service.attributes.draining(),
+        ]
+        .map(Arc::new),
+    }
+}
+
+/// Tells systemd, if it started us.
+fn notify(states: &[sd_notify::NotifyState<'_>]) {
+    if let Err(error) = sd_notify::notify(states) {
+        tracing::debug!(%error, "systemd was not told");
+    }
+}

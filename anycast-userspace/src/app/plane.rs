@@ -1,0 +1,107 @@
+//! The loaded data plane behind the writer's trait.
+
+use std::net::IpAddr;
+use std::sync::Arc;
+
+use anycast_common::abi;
+
+use crate::control::protocol::{Count, Packets};
+use crate::dataplane::{self, DataPlane, State};
+use crate::decision::DataPlaneMode;
+use crate::planes::Counters;
+use crate::writer::Plane;
+
+/// The maps and the program, with the addresses that proofs are run on.
+pub(super) struct LoadedPlane {
+    pub(super) maps: DataPlane,
+    services: Vec<Proof>,
+}
+
+struct Proof {
+    addresses: Arc<[IpAddr]>,
+    /// Whether every address has been proved once. The entries of the addresses do not change after
+    /// that, so a flip needs only one proof of each family.
+    complete: bool,
+}
+
+impl LoadedPlane {
+    pub(super) fn new(maps: DataPlane, addresses: impl Iterator<Item = Arc<[IpAddr]>>) -> Self {
+        Self {
+            maps,
+            services: addresses
+                .map(|addresses| Proof {
+                    addresses,
+                    complete: false,
+                })
+                .collect(),
+        }
+    }
+}
+
+impl Plane for LoadedPlane {
+    fn set_mode(&mut self, service: usize, mode: DataPlaneMode) -> Result<(), String> {
+        self.maps
+            .flip(service, state(mode))
+            .map_err(|error| error.to_string())
+    }
+
+    fn prove(&mut self, service: usize) -> Result<(), String> {
+        let Some(proof) = self.services.get_mut(service) else {
+            return Err(format!("there is no service number {service}"));
+        };
+        let to_prove: Vec<IpAddr> = if proof.complete {
+            one_of_each_family(&proof.addresses).collect()
+        } else {
+            proof.addresses.to_vec()
+        };
+        for address in to_prove {
+            self.maps
+                .prove(address)
+                .map_err(|error| error.to_string())?;
+        }
+        proof.complete = true;
+        Ok(())
+    }
+
+    fn counters(&mut self) -> Result<Counters, String> {
+        let snapshot = self.maps.counters().map_err(|error| error.to_string())?;
+        Ok(Counters {
+            services: snapshot.services.iter().map(packets).collect(),
+            unowned: packets(&snapshot.unowned),
+        })
+    }
+}
+
+const fn state(mode: DataPlaneMode) -> State {
+    match mode {
+        DataPlaneMode::Init => State::Init,
+        DataPlaneMode::Up => State::Up,
+        DataPlaneMode::Degraded => State::Degraded,
+        DataPlaneMode::Draining => State::Draining,
+        DataPlaneMode::Lingering => State::Lingering,
+        DataPlaneMode::Down => State::Down,
+        DataPlaneMode::Disabled => State::Disabled,
+    }
+}
+
+fn one_of_each_family(addresses: &[IpAddr]) -> impl Iterator<Item = IpAddr> {
+    let of = |v4| {
+        addresses
+            .iter()
+            .find(move |address| address.is_ipv4() == v4)
+    };
+    of(true).into_iter().chain(of(false)).copied()
+}
+
+fn packets(counters: &abi::Counters) -> Packets {
+    dataplane::by_reason(counters)
+        .filter(|(_, count)| count.packets > 0)
+        .map(|(reason, count)| {
+            let count = Count {
+                packets: count.packets,
+                bytes: count.bytes,
+            };
+            (reason.name().to_owned(), count)
+        })
+        .collect()
+}

@@ -1,0 +1,27 @@
+//! The signals that end the daemon. They are heard from the first moment, so that one during the start
+//! also leads through the orderly way down.
+
+use anyhow::Context as _;
+use tokio::signal::unix::{Signal, SignalKind, signal};
+
+pub(super) struct Signals {
+    interrupt: Signal,
+    terminate: Signal,
+}
+
+impl Signals {
+    pub(super) fn new() -> anyhow::Result<Self> {
+        Ok(Self {
+            interrupt: signal(SignalKind::interrupt()).context("cannot hear SIGINT")?,
+            terminate: signal(SignalKind::terminate()).context("cannot hear SIGTERM")?,
+        })
+    }
+
+    /// The name of the next signal.
+    pub(super) async fn next(mut self) -> String {
+        tokio::select! {
+            _ = self.interrupt.recv() => "SIGINT".to_owned(),
+            _ = self.terminate.recv() => "SIGTERM".to_owned(),
+        }
+    }
+}

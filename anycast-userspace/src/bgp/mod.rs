@@ -1,0 +1,39 @@
+//! An announce-only BGP-4 speaker (RFC 4271): it tells its peers our routes and uses none of theirs.
+//!
+//! Owns the sessions. It must not know why a route is wanted: it is given the desired routes and
+//! reports which generation of them each peer has been sent.
+//!
+//! ```text
+//!  DesiredRoutes --watch--> peer task (one per peer) --bytes--> socket
+//!                             ^   |  \--mpsc--> Event (state, errors, generation applied)
+//!       accepted connections  |   \---watch---> Summary (for those who wait for a generation)
+//!  listener task -----mpsc----/
+//! ```
+//!
+//! Each peer task owns its sockets, timers and Adj-RIB-Out, and shares no lock: a peer that is slow,
+//! silent or hostile cannot delay another. `connection` (one TCP connection, without I/O), `collision`,
+//! `backoff` and `wire` are pure. The types of the crates that do the coding and the states end here.
+
+mod backoff;
+mod collision;
+mod connection;
+mod event;
+mod export;
+mod linger;
+mod listener;
+mod notification;
+mod peer;
+mod record;
+mod settings;
+mod socket;
+mod speaker;
+mod status;
+mod wire;
+
+pub use event::{Event, EventKind};
+pub use notification::Notification;
+pub use speaker::{Error, Speaker};
+pub use status::{
+    AnnouncedRoute, LastError, Listening, MessageCounts, Messages, Negotiated, PeerStatus, State,
+    Status, Summary,
+};

@@ -1,0 +1,77 @@
+//! What the task tells of itself.
+
+use std::time::Instant;
+
+use super::Peer;
+use crate::bgp::collision::Origin;
+use crate::bgp::export::Export;
+use crate::bgp::record::{capability, families, rounded};
+use crate::bgp::status::{Negotiated, PeerStatus, Summary};
+use crate::config::Span;
+
+impl Peer {
+    pub(super) fn publish(&self) {
+        let export = self.session.as_ref().map(|session| &session.export);
+        self.record.publish(Summary {
+            state: self.record.state,
+            applied: export.and_then(|export| export.applied),
+            prefixes: export.map_or(0, Export::prefixes),
+            messages: self
+                .record
+                .messages(self.links().map(|link| link.connection.counts)),
+            established_count: self.record.established_count,
+        });
+    }
+
+    pub(super) fn status(&self) -> PeerStatus {
+        let now = Instant::now();
+        let export = self.session.as_ref().map(|session| &session.export);
+        let (last_error_sent, last_error_received) = self.record.last_errors(now);
+        let retry = self.retry_at.filter(|_| self.may_connect());
+        PeerStatus {
+            name: self.settings.name.to_string(),
+            address: self.settings.config.address,
+            remote_as: self.settings.config.remote_as,
+            state: self.record.state,
+            since: rounded(now.duration_since(self.record.since)),
+            reason: self.record.reason.clone(),
+            next_attempt_in: retry.map(|at| rounded(at.saturating_duration_since(now))),
+            established_count: self.record.established_count,
+            negotiated: self.negotiated(),
+            messages: self
+                .record
+                .messages(self.links().map(|link| link.connection.counts)),
+            generation: export
+                .and_then(|export| export.applied)
+                .map(|(generation, _)| generation),
+            routes: export.map(Export::routes).unwrap_or_default(),
+            held: export
+                .map(|export| export.held().to_vec())
+                .unwrap_or_default(),
+            last_error_sent,
+            last_error_received,
+        }
+    }
+
+    pub(super) fn negotiated(&self) -> Option<Negotiated> {
+        let link = match self.session.as_ref()?.origin {
+            Origin::Ours => self.ours.as_ref()?,
+            Origin::Theirs => self.theirs.as_ref()?,
+        };
+        let negotiated = link.connection.negotiated()?;
+        Some(Negotiated {
+            remote_router_id: negotiated.peer_router_id,
+            local_address: link.stream.local_addr().ok()?,
+            remote_address: link.stream.peer_addr().ok()?,
+            hold_time: Span::from_secs(negotiated.hold_time.into()),
+            keepalive_interval: Span::from_secs(negotiated.keepalive_interval.into()),
+            families: families(negotiated),
+            peer_capabilities: negotiated
+                .peer_capabilities
+                .iter()
+                .map(capability)
+                .collect(),
+            hard_reset_needed: negotiated.peer_notification_gr,
+        })
+    }
+}

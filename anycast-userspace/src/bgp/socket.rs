@@ -1,0 +1,162 @@
+//! Sockets of the speaker: dialling, listening, and the options that a peer's settings ask for.
+
+use std::io;
+use std::net::{IpAddr, SocketAddr, SocketAddrV6};
+use std::os::fd::AsFd;
+
+use nix::ifaddrs::getifaddrs;
+use socket2::{Domain, Protocol, SockRef, Socket, TcpKeepalive, Type};
+use tokio::net::{TcpListener, TcpSocket, TcpStream};
+
+use super::settings::PeerSettings;
+use crate::rib::NextHop;
+use crate::sockopt;
+
+/// Network control traffic (class selector 6, RFC 4594 §3.1).
+const DSCP_CS6: u32 = 0xC0;
+/// Connections that the kernel keeps until they are accepted.
+const BACKLOG: i32 = 64;
+
+fn domain(address: IpAddr) -> Domain {
+    match address {
+        IpAddr::V4(_) => Domain::IPV4,
+        IpAddr::V6(_) => Domain::IPV6,
+    }
+}
+
+/// An address and port to connect to; a link-local one gets the scope of the configured interface.
+fn endpoint(address: IpAddr, port: u16, interface: Option<&str>) -> io::Result<SocketAddr> {
+    match (address, interface) {
+        (IpAddr::V6(v6), Some(name)) if v6.is_unicast_link_local() => {
+            let scope = nix::net::if_::if_nametoindex(name)
+                .map_err(|error| io::Error::other(format!("interface {name}: {error}")))?;
+            Ok(SocketAddrV6::new(v6, port, 0, scope).into())
+        }
+        (IpAddr::V4(_) | IpAddr::V6(_), Some(_) | None) => Ok(SocketAddr::new(address, port)),
+    }
+}
+
+/// TTL to send with, and the lowest to accept: GTSM (RFC 5082) or the distance of an external peer.
+fn ttl(settings: &PeerSettings) -> (Option<u8>, Option<u8>) {
+    let hops = settings.config.multihop;
+    if settings.config.ttl_security {
+        return (Some(255), Some(255 - (hops.unwrap_or(1) - 1)));
+    }
+    if settings.is_external() {
+        return (Some(hops.unwrap_or(1)), None);
+    }
+    (hops, None)
+}
+
+fn set_ttl(socket: &SockRef<'_>, ipv4: bool, ttl: u8) -> io::Result<()> {
+    if ipv4 {
+        socket.set_ttl_v4(u32::from(ttl))
+    } else {
+        socket.set_unicast_hops_v6(u32::from(ttl))
+    }
+}
+
+/// Options that hold for a connection whoever opened it.
+fn prepare(socket: &SockRef<'_>, settings: &PeerSettings) -> io::Result<()> {
+    let ipv4 = settings.config.address.is_ipv4();
+    socket.set_tcp_nodelay(true)?;
+    if ipv4 {
+        socket.set_tos_v4(DSCP_CS6)?;
+    } else {
+        socket.set_tclass_v6(DSCP_CS6)?;
+    }
+    let (send, accept) = ttl(settings);
+    if let Some(send) = send {
+        set_ttl(socket, ipv4, send)?;
+    }
+    if let Some(accept) = accept {
+        sockopt::set_min_ttl(socket.as_fd(), ipv4, accept)?;
+    }
+    Ok(())
+}
+
+/// Opens a connection to the peer. Waits as long as the kernel does: the caller sets the bound.
+pub(super) async fn dial(settings: PeerSettings) -> io::Result<TcpStream> {
+    let config = &settings.config;
+    let socket = Socket::new(domain(config.address), Type::STREAM, Some(Protocol::TCP))?;
+    socket.set_nonblocking(true)?;
+    prepare(&SockRef::from(&socket), &settings)?;
+    if let Some(device) = &config.device {
+        socket.bind_device(Some(device.as_bytes()))?;
+    }
+    if let Some(password) = &settings.password {
+        let key = password.reveal().as_bytes();
+        sockopt::set_md5_key(socket.as_fd(), config.address, None, key)?;
+    }
+    if let Some(source) = config.source {
+        let from = endpoint(source, 0, config.interface.as_deref())?;
+        socket.bind(&from.into())?;
+    }
+    let to = endpoint(config.address, config.port, config.interface.as_deref())?;
+    TcpSocket::from_std_stream(socket.into()).connect(to).await
+}
+
+/// Prepares a connection that the peer opened.
+pub(super) fn adopt(stream: &TcpStream, settings: &PeerSettings) -> io::Result<()> {
+    prepare(&SockRef::from(stream), settings)
+}
+
+/// Listens on an address, with the keys of the peers that have one.
+pub(super) fn listen(address: SocketAddr, peers: &[PeerSettings]) -> io::Result<TcpListener> {
+    let socket = Socket::new(domain(address.ip()), Type::STREAM, Some(Protocol::TCP))?;
+    socket.set_nonblocking(true)?;
+    socket.set_reuse_address(true)?;
+    if address.is_ipv6() {
+        socket.set_only_v6(true)?;
+    }
+    // The answer to a SYN must pass a peer's GTSM before the peer is known.
+    set_ttl(&SockRef::from(&socket), address.is_ipv4(), 255)?;
+    for peer in peers {
+        if let Some(password) = &peer.password
+            && peer.config.address.is_ipv4() == address.is_ipv4()
+        {
+            let key = password.reveal().as_bytes();
+            sockopt::set_md5_key(socket.as_fd(), peer.config.address, None, key)?;
+        }
+    }
+    socket.set_tcp_keepalive(&TcpKeepalive::new())?;
+    socket.bind(&address.into())?;
+    socket.listen(BACKLOG)?;
+    TcpListener::from_std(socket.into())
+}
+
+/// Addresses of the interface that owns `local`, for next hops of the family that the session does not
+/// use, and the link-local address beside them. `skip` says which addresses must not be used.
+pub(super) fn interface_addresses(
+    local: IpAddr,
+    skip: impl Fn(IpAddr) -> bool,
+) -> io::Result<(NextHop, Option<std::net::Ipv6Addr>)> {
+    let all: Vec<(String, IpAddr)> = getifaddrs()?
+        .filter_map(|found| Some((found.interface_name, address_of(&found.address?)?)))
+        .collect();
+    let Some((name, _)) = all.iter().find(|(_, address)| *address == local) else {
+        return Ok((NextHop::default(), None));
+    };
+    let mut next_hop = NextHop::default();
+    let mut link_local = None;
+    for (_, address) in all.iter().filter(|(owner, _)| owner == name) {
+        match address {
+            IpAddr::V6(v6) if v6.is_unicast_link_local() => {
+                link_local.get_or_insert(*v6);
+            }
+            _ if skip(*address) || address.is_loopback() => {}
+            IpAddr::V4(v4) => {
+                next_hop.ipv4.get_or_insert(*v4);
+            }
+            IpAddr::V6(v6) => {
+                next_hop.ipv6.get_or_insert(*v6);
+            }
+        }
+    }
+    Ok((next_hop, link_local))
+}
+
+fn address_of(address: &nix::sys::socket::SockaddrStorage) -> Option<IpAddr> {
+    let v4 = address.as_sockaddr_in().map(|v4| IpAddr::V4(v4.ip()));
+    v4.or_else(|| address.as_sockaddr_in6().map(|v6| IpAddr::V6(v6.ip())))
+}

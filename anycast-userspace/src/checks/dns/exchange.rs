@@ -1,0 +1,115 @@
+//! Queries and answers on the wire, over UDP and TCP.
+
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
+
+use domain::base::message_builder::PushError;
+use domain::base::{Message, MessageBuilder};
+use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+use tokio::net::UdpSocket;
+
+use super::{Asked, malformed, protocol};
+use crate::checks::probe::Failure;
+use crate::checks::tcp::connect;
+use crate::config::check::DnsTransport;
+use crate::health::FailureKind;
+
+/// Offered with EDNS (RFC 6891 §6.2.5); the value that operators agreed on to avoid fragments.
+const PAYLOAD_SIZE: u16 = 1232;
+/// Length of a message without any section (RFC 1035 §4.1.1).
+const HEADER_LENGTH: usize = 12;
+
+/// The query, with EDNS; `nsid` asks for the server's identifier (RFC 5001).
+pub(super) fn query(
+    question: &Asked,
+    recursion: bool,
+    nsid: bool,
+) -> Result<Message<Vec<u8>>, Failure> {
+    let too_long = |_: PushError| {
+        Failure::new(
+            FailureKind::Resource,
+            "the query does not fit into a message",
+        )
+    };
+    let mut builder = MessageBuilder::new_vec();
+    builder.header_mut().set_random_id();
+    builder.header_mut().set_rd(recursion);
+    let mut builder = builder.question();
+    builder.push(question).map_err(too_long)?;
+    let mut builder = builder.additional();
+    builder
+        .opt(|opt| {
+            opt.set_udp_payload_size(PAYLOAD_SIZE);
+            if nsid { opt.client_nsid() } else { Ok(()) }
+        })
+        .map_err(too_long)?;
+    Ok(builder.into_message())
+}
+
+/// Asks, and asks again over TCP where the answer over UDP is truncated.
+pub(super) async fn ask(
+    target: SocketAddr,
+    query: &Message<Vec<u8>>,
+    transport: DnsTransport,
+) -> Result<Message<Vec<u8>>, Failure> {
+    match transport {
+        DnsTransport::Tcp => over_tcp(target, query).await,
+        DnsTransport::Udp => {
+            let answer = over_udp(target, query).await?;
+            if answer.header().tc() {
+                over_tcp(target, query).await
+            } else {
+                Ok(answer)
+            }
+        }
+    }
+}
+
+/// Asks over UDP from a port of its own. A datagram with another id may be a late answer to someone
+/// else's question: it is passed over, and only the timeout ends the wait.
+async fn over_udp(
+    target: SocketAddr,
+    query: &Message<Vec<u8>>,
+) -> Result<Message<Vec<u8>>, Failure> {
+    let any: IpAddr = match target {
+        SocketAddr::V4(_) => Ipv4Addr::UNSPECIFIED.into(),
+        SocketAddr::V6(_) => Ipv6Addr::UNSPECIFIED.into(),
+    };
+    let socket = UdpSocket::bind((any, 0)).await?;
+    socket.connect(target).await?;
+    socket.send(query.as_slice()).await?;
+    let mut buffer = vec![0; usize::from(PAYLOAD_SIZE)];
+    loop {
+        let length = socket.recv(&mut buffer).await?;
+        if length < HEADER_LENGTH {
+            return Err(protocol(format!(
+                "a datagram of {length} bytes is no DNS message"
+            )));
+        }
+        let answer = Message::from_octets(buffer[..length].to_vec()).map_err(malformed)?;
+        if answer.header().id() == query.header().id() {
+            return Ok(answer);
+        }
+    }
+}
+
+/// Asks over a TCP connection of its own (RFC 7766).
+async fn over_tcp(
+    target: SocketAddr,
+    query: &Message<Vec<u8>>,
+) -> Result<Message<Vec<u8>>, Failure> {
+    let length = u16::try_from(query.as_slice().len()).map_err(malformed)?;
+    let mut stream = connect(target).await?;
+    let framed = [&length.to_be_bytes()[..], query.as_slice()].concat();
+    stream.write_all(&framed).await?;
+    let length = stream.read_u16().await?;
+    let mut buffer = vec![0; usize::from(length)];
+    stream.read_exact(&mut buffer).await?;
+    let answer = Message::from_octets(buffer).map_err(malformed)?;
+    let (want, got) = (query.header().id(), answer.header().id());
+    if want != got {
+        return Err(protocol(format!(
+            "the answer's id is {got}, the query's is {want}"
+        )));
+    }
+    Ok(answer)
+}

@@ -1,0 +1,72 @@
+//! The `exec` check: a command whose exit code is the verdict.
+
+use std::time::{Duration, Instant};
+
+use super::Subject;
+use super::probe::{Run, timed_out};
+use crate::command::{self, Ended, Invocation};
+use crate::config::check::ExecCheck;
+use crate::health::{FailureKind, Outcome};
+
+pub(super) struct ExecProbe {
+    check: ExecCheck,
+    /// Besides the configured ones: on whose behalf the command runs.
+    variables: [(&'static str, String); 3],
+}
+
+impl ExecProbe {
+    pub(super) fn new(check: &ExecCheck, subject: &Subject<'_>) -> Self {
+        let addresses: Vec<_> = subject.addresses.iter().map(ToString::to_string).collect();
+        Self {
+            check: check.clone(),
+            variables: [
+                ("ANYCAST_SERVICE", subject.name.to_owned()),
+                ("ANYCAST_CHECK", check.name.clone()),
+                ("ANYCAST_ADDRESSES", addresses.join(" ")),
+            ],
+        }
+    }
+
+    pub(super) async fn run(&self, deadline: Instant, limit: Duration) -> Run {
+        let configured = self
+            .check
+            .environment
+            .iter()
+            .map(|(name, value)| (name.as_str(), value.as_str()));
+        let environment: Vec<_> = configured
+            .chain(
+                self.variables
+                    .iter()
+                    .map(|(name, value)| (*name, value.as_str())),
+            )
+            .collect();
+        let invocation = Invocation {
+            command: &self.check.command,
+            environment: &environment,
+            directory: &self.check.directory,
+            user: self.check.user.as_deref(),
+        };
+        let finished = command::run(&invocation, deadline).await;
+        let outcome = match &finished.ended {
+            Ended::TimedOut => timed_out(limit),
+            Ended::Failed(why) => Outcome::fail(FailureKind::Resource, why.clone()),
+            Ended::Exited(status) => {
+                let passes = |code: i32| {
+                    self.check
+                        .pass_codes
+                        .iter()
+                        .any(|pass| i32::from(*pass) == code)
+                };
+                if status.code().is_some_and(passes) {
+                    Outcome::pass(finished.describe())
+                } else {
+                    Outcome::fail(FailureKind::Exit, finished.describe())
+                }
+            }
+        };
+        Run {
+            outcome,
+            output: finished.output,
+        }
+    }
+}

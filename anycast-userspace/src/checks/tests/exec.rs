@@ -1,0 +1,181 @@
+//! Commands that behave and commands that do not.
+
+use std::path::Path;
+use std::time::Duration;
+
+use nix::sys::signal::kill;
+use nix::unistd::Pid;
+
+use super::{LOOPBACK, assert_fails, check, first_report, start};
+use crate::checks::Report;
+use crate::health::FailureKind;
+
+fn shell(script: &str, settings: &str) -> String {
+    let script = toml::Value::from(script);
+    format!(
+        "type = \"exec\"\ncommand = [\"/bin/sh\", \"-c\", {script}]\ninterval = \"60s\"\nsplay = \"0s\"\n{settings}"
+    )
+}
+
+async fn run(script: &str, settings: &str) -> Report {
+    first_report(&shell(script, settings)).await
+}
+
+fn exists(pid: i32) -> bool {
+    kill(Pid::from_raw(pid), None).is_ok()
+}
+
+/// Waits until a process is gone, reaped and all.
+async fn wait_gone(pid: i32) {
+    for _ in 0..500 {
+        if !exists(pid) {
+            return;
+        }
+        tokio::time::sleep(Duration::from_millis(10)).await;
+    }
+    panic!("process {pid} is still there");
+}
+
+fn pids(file: &Path) -> Vec<i32> {
+    let text = std::fs::read_to_string(file).unwrap_or_default();
+    text.lines().filter_map(|line| line.parse().ok()).collect()
+}
+
+#[tokio::test]
+async fn the_exit_code_decides_and_the_last_line_is_told() {
+    let cases: &[(&str, &str, Result<&str, &str>)] = &[
+        ("exit 0", "", Ok("exit code 0")),
+        ("echo fine; exit 0", "", Ok("exit code 0: fine")),
+        (
+            "echo one; echo two >&2; echo; exit 1",
+            "",
+            Err("exit code 1: two"),
+        ),
+        ("exit 3", "pass_codes = [0, 3]", Ok("exit code 3")),
+        ("exit 0", "pass_codes = [3]", Err("exit code 0")),
+        ("kill -9 $$", "", Err("SIGKILL")),
+        (
+            "test \"$CITY\" = a",
+            "environment = { CITY = \"a\" }",
+            Ok("exit code 0"),
+        ),
+        (
+            "test \"$ANYCAST_SERVICE $ANYCAST_CHECK $ANYCAST_ADDRESSES\" = 'service c 127.0.0.1'",
+            "",
+            Ok(""),
+        ),
+        (
+            "test \"$PWD\" = /usr/bin",
+            "directory = \"/usr/bin\"",
+            Ok(""),
+        ),
+        ("cat; test $? = 0", "", Ok("exit code 0")),
+    ];
+    for (script, settings, want) in cases {
+        let outcome = run(script, &format!("timeout = \"5s\"\n{settings}"))
+            .await
+            .outcome;
+        match want {
+            Ok(words) => {
+                assert!(outcome.passed(), "{script}: {outcome:?}");
+                assert!(outcome.detail().contains(words), "{script}: {outcome:?}");
+            }
+            Err(words) => assert_fails(&outcome, FailureKind::Exit, words),
+        }
+    }
+}
+
+#[tokio::test]
+async fn a_command_that_is_not_there_is_named() {
+    let report = first_report("type = \"exec\"\ncommand = [\"/nonexistent/probe\"]").await;
+    assert_fails(&report.outcome, FailureKind::Resource, "/nonexistent/probe");
+}
+
+#[tokio::test]
+async fn an_unknown_user_is_named() {
+    let report = run("exit 0", "user = \"no-such-user\"").await;
+    assert_fails(&report.outcome, FailureKind::Resource, "no-such-user");
+}
+
+#[tokio::test]
+async fn a_command_that_forks_and_ignores_sigterm_is_killed_with_all_its_children_and_reaped() {
+    let directory = tempfile::tempdir().expect("a directory");
+    let file = directory.path().join("pids");
+    let script = format!(
+        "trap '' TERM INT HUP; echo $$ >> {0}; (trap '' TERM; echo $$; exec sleep 300) & echo $! >> {0}; \
+         sleep 300 & echo $! >> {0}; wait",
+        file.display()
+    );
+    let report = run(&script, "timeout = \"300ms\"").await;
+    assert_fails(
+        &report.outcome,
+        FailureKind::Timeout,
+        "no result within 300ms",
+    );
+    assert!(
+        report.took < Duration::from_millis(1200),
+        "{:?}",
+        report.took
+    );
+    let pids = pids(&file);
+    assert_eq!(pids.len(), 3, "{pids:?}");
+    for pid in pids {
+        wait_gone(pid).await;
+    }
+}
+
+#[tokio::test]
+async fn what_a_finished_command_left_in_the_background_is_killed_and_does_not_delay_the_verdict() {
+    let directory = tempfile::tempdir().expect("a directory");
+    let file = directory.path().join("pids");
+    let report = run(
+        &format!(
+            "sleep 300 & echo $! >> {}; echo done; exit 0",
+            file.display()
+        ),
+        "timeout = \"10s\"",
+    )
+    .await;
+    assert!(report.outcome.passed(), "{:?}", report.outcome);
+    assert!(report.took < Duration::from_secs(5), "{:?}", report.took);
+    assert_eq!(report.output.as_deref(), Some("done\n"));
+    wait_gone(pids(&file)[0]).await;
+}
+
+#[tokio::test]
+async fn stopping_the_checks_kills_a_running_command() {
+    let directory = tempfile::tempdir().expect("a directory");
+    let file = directory.path().join("pids");
+    let script = format!("echo $$ >> {}; sleep 300", file.display());
+    let (running, _reports) = start(&check(&shell(&script, "timeout = \"60s\"")), &[LOOPBACK]);
+    while pids(&file).is_empty() {
+        tokio::time::sleep(Duration::from_millis(5)).await;
+    }
+    running.stop().await;
+    wait_gone(pids(&file)[0]).await;
+}
+
+#[tokio::test]
+async fn of_a_gigabyte_of_output_the_last_4_kib_are_kept() {
+    let report = run(
+        "head -c 1000000000 /dev/zero; echo; echo the end; exit 1",
+        "timeout = \"60s\"",
+    )
+    .await;
+    assert_fails(&report.outcome, FailureKind::Exit, "exit code 1: the end");
+    let output = report.output.expect("output");
+    assert_eq!(output.len(), 4096);
+    assert!(output.ends_with("\nthe end\n"));
+}
+
+#[tokio::test]
+async fn a_command_that_never_stops_printing_ends_at_its_timeout() {
+    let report = run("exec yes", "timeout = \"200ms\"").await;
+    assert_fails(
+        &report.outcome,
+        FailureKind::Timeout,
+        "no result within 200ms",
+    );
+    assert!(report.took < Duration::from_secs(1), "{:?}", report.took);
+    assert!(report.output.expect("output").contains("y\ny\n"));
+}

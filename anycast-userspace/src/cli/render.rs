@@ -1,0 +1,200 @@
+//! Text for people: `status` and `events`.
+
+use std::fmt::Write as _;
+use std::time::Duration;
+
+use crate::control::protocol::{Packets, ServiceStatus, Status};
+use crate::events::{Event, EventKind};
+use crate::state::ServiceState;
+
+/// The whole node on one screen.
+pub(super) fn status(status: &Status) -> String {
+    let mut out = format!(
+        "{}  anycast {}  pid {}  since {:.0}\n",
+        status.node, status.version, status.pid, status.started_at
+    );
+    for interface in &status.interfaces {
+        line(
+            &mut out,
+            format_args!(
+                "interface {}  {}{}",
+                interface.name,
+                interface.mode,
+                interface
+                    .note
+                    .as_ref()
+                    .map_or(String::new(), |note| format!("  ({note})"))
+            ),
+        );
+    }
+    for peer in &status.peers {
+        line(&mut out, format_args!("{}", one_peer(peer)));
+    }
+    for service in &status.services {
+        out.push('\n');
+        one_service(&mut out, service);
+    }
+    out.push('\n');
+    packets(&mut out, "packets of no service", &status.packets);
+    out
+}
+
+fn one_peer(peer: &serde_json::Value) -> String {
+    let text = |field: &str| match &peer[field] {
+        serde_json::Value::String(text) => text.clone(),
+        other => other.to_string(),
+    };
+    format!(
+        "peer {}  {} AS{}  {}  for {}  announced {}  {}",
+        text("name"),
+        text("address"),
+        text("remote_as"),
+        text("state"),
+        text("for"),
+        peer["routes"].as_array().map_or(0, Vec::len),
+        text("reason"),
+    )
+}
+
+fn one_service(out: &mut String, service: &ServiceStatus) {
+    line(
+        out,
+        format_args!(
+            "service {}  {}  for {:#}  {}",
+            service.name,
+            service.state,
+            coarse(Duration::from_millis(service.for_ms)),
+            service.reason
+        ),
+    );
+    let shown: Vec<String> = service.addresses.iter().map(ToString::to_string).collect();
+    let more = service.address_count.saturating_sub(shown.len());
+    line(
+        out,
+        format_args!(
+            "  addresses {}{}  ports {}  announced {}",
+            shown.join(" "),
+            if more > 0 {
+                format!(" and {more} more")
+            } else {
+                String::new()
+            },
+            service.ports.join(" "),
+            service.announced
+        ),
+    );
+    for check in &service.checks {
+        line(
+            out,
+            format_args!(
+                "  check {}  {}  {} ms  {}",
+                check.name,
+                check.verdict,
+                millis(check.took_us),
+                check.output
+            ),
+        );
+    }
+    packets(out, "  packets", &service.packets);
+}
+
+fn packets(out: &mut String, title: &str, packets: &Packets) {
+    let total: u64 = packets.values().map(|count| count.packets).sum();
+    line(out, format_args!("{title} {total}"));
+    for (reason, count) in packets.iter().filter(|(_, count)| count.packets > 0) {
+        line(
+            out,
+            format_args!("    {reason}  {}  ({} bytes)", count.packets, count.bytes),
+        );
+    }
+}
+
+/// One event on one line.
+pub(super) fn event(event: &Event, colour: bool) -> String {
+    let at = event.at.to_zoned(jiff::tz::TimeZone::system());
+    format!(
+        "{}  {}",
+        at.strftime("%F %T%.3f"),
+        what(&event.kind, colour)
+    )
+}
+
+fn what(kind: &EventKind, colour: bool) -> String {
+    match kind {
+        EventKind::Started { node } => format!("started as {node}"),
+        EventKind::Stopping { reason } => format!("stopping: {reason}"),
+        EventKind::Detected {
+            service,
+            verdict,
+            reason,
+            decided_us,
+        } => format!("{service}: checks say {verdict}: {reason} (decided in {decided_us} µs)"),
+        EventKind::Transition {
+            service,
+            from,
+            to,
+            reason,
+        } => format!("{service}: {from} → {}: {reason}", painted(*to, colour)),
+        EventKind::Operator {
+            service,
+            word,
+            reason,
+        } => format!("{service}: operator says {word}: {reason}"),
+        EventKind::DataPlaneApplied {
+            generation,
+            writes,
+            took_us,
+        } => {
+            format!("data plane holds generation {generation} ({writes} map writes, {took_us} µs)")
+        }
+        EventKind::DataPlaneFailed { generation, reason } => {
+            format!("data plane refused generation {generation}: {reason}")
+        }
+        EventKind::RouteAnnounced {
+            peer,
+            generation,
+            prefixes,
+            took_us,
+        } => format!("peer {peer}: {prefixes} announced (generation {generation}, {took_us} µs)"),
+        EventKind::RouteWithdrawn {
+            peer,
+            generation,
+            prefixes,
+            took_us,
+        } => format!("peer {peer}: {prefixes} withdrawn (generation {generation}, {took_us} µs)"),
+        EventKind::PeerUp { peer } => format!("peer {peer}: established"),
+        EventKind::PeerDown { peer, reason } => format!("peer {peer}: down: {reason}"),
+        EventKind::Missed { events } => format!("({events} events missed: read faster)"),
+    }
+}
+
+fn painted(state: ServiceState, colour: bool) -> String {
+    if !colour {
+        return state.to_string();
+    }
+    let code = match state {
+        ServiceState::Up => 32,
+        ServiceState::Degraded | ServiceState::Draining => 33,
+        ServiceState::Down => 31,
+        ServiceState::Init | ServiceState::Disabled => 36,
+    };
+    format!("\u{1b}[{code}m{state}\u{1b}[0m")
+}
+
+fn coarse(span: Duration) -> jiff::SignedDuration {
+    let whole = if span.as_secs() >= 10 {
+        Duration::from_secs(span.as_secs())
+    } else {
+        Duration::from_millis(u64::try_from(span.as_millis()).unwrap_or(u64::MAX))
+    };
+    jiff::SignedDuration::try_from(whole).unwrap_or(jiff::SignedDuration::MAX)
+}
+
+fn millis(micros: u64) -> String {
+    format!("{}.{:03}", micros / 1000, micros % 1000)
+}
+
+fn line(out: &mut String, text: std::fmt::Arguments<'_>) {
+    // Writing to a String cannot fail.
+    let _infallible = writeln!(out, "{text}");
+}

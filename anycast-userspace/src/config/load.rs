@@ -1,0 +1,205 @@
+//! Reading the file: syntax, shape, each field's rule, and the rules between fields; every fault with
+//! its place.
+
+use std::collections::{HashMap, HashSet};
+use std::fs;
+use std::hash::Hash;
+use std::ops::Range;
+use std::path::Path;
+
+use garde::Validate as _;
+use ipnet::IpNet;
+
+use super::locate::{Places, place};
+use super::{Announcer, Check, Config, ConfigError, Problem, Service};
+
+impl Config {
+    /// Reads and validates a file.
+    pub fn load(path: &Path) -> Result<Self, ConfigError> {
+        let text = fs::read_to_string(path).map_err(|source| ConfigError::Read {
+            path: path.to_owned(),
+            source,
+        })?;
+        Self::parse(&text).map_err(|mut problems| {
+            problems.sort_by_key(|problem| (problem.place.line, problem.place.column));
+            ConfigError::Invalid {
+                path: path.to_owned(),
+                problems,
+            }
+        })
+    }
+
+    /// Parses and validates a text.
+    pub fn parse(text: &str) -> Result<Self, Vec<Problem>> {
+        let places = Places::parse(text).map_err(|error| vec![syntax_problem(text, &error)])?;
+        let config: Self =
+            toml::from_str(text).map_err(|error| vec![shape_problem(text, &places, &error)])?;
+        let at = |field: String, message: String| Problem {
+            place: places.of_path(&field),
+            field,
+            message,
+        };
+        let mut problems: Vec<Problem> = match config.validate() {
+            Ok(()) => Vec::new(),
+            Err(report) => report
+                .iter()
+                .map(|(path, error)| at(path.to_string(), error.to_string()))
+                .collect(),
+        };
+        problems.extend(
+            between_fields(&config)
+                .into_iter()
+                .map(|(field, message)| at(field, message)),
+        );
+        if problems.is_empty() {
+            Ok(config)
+        } else {
+            Err(problems)
+        }
+    }
+}
+
+fn syntax_problem(text: &str, error: &toml::de::Error) -> Problem {
+    Problem {
+        place: place(text, error.span().map_or(0, |span| span.start)),
+        field: String::new(),
+        message: error.message().to_owned(),
+    }
+}
+
+/// A value of the wrong type, a missing field, an unknown key. For what stands inside a tagged table
+/// the parser only knows the table, so the key that the message names is looked up in it.
+fn shape_problem(text: &str, places: &Places<'_>, error: &toml::de::Error) -> Problem {
+    let span: Range<usize> = error.span().unwrap_or(0..0);
+    let message = error.message().to_owned();
+    let named = message
+        .strip_prefix("unknown field `")
+        .and_then(|rest| rest.split('`').next())
+        .and_then(|name| places.key_within(&span, name));
+    match named {
+        Some((field, place)) => Problem {
+            place,
+            field,
+            message,
+        },
+        None => Problem {
+            place: place(text, span.start),
+            field: places.path_at(&span),
+            message,
+        },
+    }
+}
+
+/// The rules that no single field can break: pairs of a field's path and a message.
+fn between_fields(config: &Config) -> Vec<(String, String)> {
+    let mut problems = Vec::new();
+    unique(
+        config
+            .services
+            .iter()
+            .enumerate()
+            .map(|(index, service)| (format!("services[{index}].name"), service.name.clone())),
+        "name",
+        &mut problems,
+    );
+    unique(
+        each_service(config, |service| service.addresses.iter().copied()).map(
+            |(service, at, address)| (format!("services[{service}].addresses[{at}]"), address),
+        ),
+        "address",
+        &mut problems,
+    );
+    unique(
+        each_service(config, |service| service.prefixes.iter().map(IpNet::trunc))
+            .map(|(service, at, prefix)| (format!("services[{service}].prefixes[{at}]"), prefix)),
+        "prefix",
+        &mut problems,
+    );
+    for (index, service) in config.services.iter().enumerate() {
+        let path = format!("services[{index}]");
+        within_service(config, service, &path, &mut problems);
+    }
+    problems
+}
+
+fn within_service(
+    config: &Config,
+    service: &Service,
+    path: &str,
+    problems: &mut Vec<(String, String)>,
+) {
+    unique(
+        service
+            .checks
+            .iter()
+            .enumerate()
+            .map(|(at, check)| (format!("{path}.checks[{at}].name"), check.name().to_owned())),
+        "check name",
+        problems,
+    );
+    for (at, check) in service.checks.iter().enumerate() {
+        if let Check::Listener(listener) = check
+            && let Err(message) = listener.watched(&service.ports)
+        {
+            problems.push((format!("{path}.checks[{at}].ports"), message));
+        }
+    }
+    if let Err(message) = service.require.is_met_by(&service.checks) {
+        problems.push((format!("{path}.require"), message));
+    }
+    if service.announce.contains(&Announcer::Bgp) && config.bgp.is_none() {
+        problems.push((
+            format!("{path}.announce"),
+            "announces over BGP, but there is no [bgp] section; write one, or `announce = []`"
+                .to_owned(),
+        ));
+    }
+    let known: HashSet<&str> = config
+        .bgp
+        .iter()
+        .flat_map(|bgp| bgp.peers.iter().map(|peer| peer.name.as_str()))
+        .collect();
+    for (at, name) in service.peers.iter().flatten().enumerate() {
+        if !known.contains(name.as_str()) {
+            problems.push((
+                format!("{path}.peers[{at}]"),
+                format!("no peer in [bgp] is named `{name}`"),
+            ));
+        }
+    }
+}
+
+fn each_service<'config, T, I: Iterator<Item = T>>(
+    config: &'config Config,
+    values: impl Fn(&'config Service) -> I,
+) -> impl Iterator<Item = (usize, usize, T)> {
+    config
+        .services
+        .iter()
+        .enumerate()
+        .flat_map(move |(index, service)| {
+            values(service)
+                .enumerate()
+                .map(move |(at, value)| (index, at, value))
+                .collect::<Vec<_>>()
+        })
+}
+
+fn unique<T: Eq + Hash + std::fmt::Display>(
+    values: impl Iterator<Item = (String, T)>,
+    what: &str,
+    problems: &mut Vec<(String, String)>,
+) {
+    let mut seen: HashMap<T, String> = HashMap::new();
+    for (path, value) in values {
+        match seen.get(&value) {
+            Some(first) => problems.push((
+                path,
+                format!("the {what} `{value}` is taken already, by {first}"),
+            )),
+            None => {
+                seen.insert(value, path);
+            }
+        }
+    }
+}

@@ -1,0 +1,183 @@
+//! The lines on the control socket. One request per connection, one JSON object per line; the answer
+//! is one line, or, for events, a line per event.
+
+use std::collections::BTreeMap;
+use std::net::IpAddr;
+
+use jiff::Timestamp;
+use serde::{Deserialize, Serialize};
+
+use crate::config::Span;
+use crate::events::Event;
+use crate::state::ServiceState;
+
+/// What a client asks.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(tag = "command", rename_all = "snake_case", deny_unknown_fields)]
+pub enum Request {
+    /// Services, checks, routes, interfaces, packets.
+    Status,
+    /// The recent events, and with `follow` those to come.
+    Events {
+        /// Whether to stay.
+        #[serde(default)]
+        follow: bool,
+    },
+    /// The operator's word on one service.
+    Operate {
+        /// The service.
+        service: String,
+        /// What to do with it.
+        operation: Operation,
+        /// For how long; absent: until said otherwise.
+        #[serde(default, rename = "for")]
+        lasts: Option<Span>,
+        /// Why; shown in `status` and in the events.
+        #[serde(default)]
+        reason: Option<String>,
+    },
+}
+
+/// What an operator can do with a service.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Operation {
+    /// Take it away without losing a flow.
+    Drain,
+    /// End a drain.
+    Undrain,
+    /// Take it away at once.
+    Disable,
+    /// End a disable.
+    Enable,
+}
+
+impl Operation {
+    /// The word used on the command line.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Drain => "drain",
+            Self::Undrain => "undrain",
+            Self::Disable => "disable",
+            Self::Enable => "enable",
+        }
+    }
+}
+
+/// What the daemon answers.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+#[serde(tag = "answer", rename_all = "snake_case")]
+pub enum Response {
+    /// To [`Request::Status`].
+    Status(Box<Status>),
+    /// One of the answers to [`Request::Events`].
+    Event(Event),
+    /// Done; with the state that the service is in now.
+    Done {
+        /// The service.
+        service: String,
+        /// Its state.
+        state: ServiceState,
+    },
+    /// Not done.
+    Error {
+        /// Why.
+        message: String,
+    },
+}
+
+/// The whole node.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct Status {
+    /// The node's name.
+    pub node: String,
+    /// The daemon's version.
+    pub version: String,
+    /// When the daemon started.
+    pub started_at: Timestamp,
+    /// The daemon's process id.
+    pub pid: u32,
+    /// The last generation decided, and the last one that the maps hold.
+    pub generation: Generation,
+    /// The services, in the order of the configuration.
+    pub services: Vec<ServiceStatus>,
+    /// Where the program is attached.
+    pub interfaces: Vec<InterfaceStatus>,
+    /// The BGP peers, as [`crate::bgp::PeerStatus`] is written in JSON.
+    pub peers: Vec<serde_json::Value>,
+    /// Packets of no service, by reason.
+    pub packets: Packets,
+}
+
+/// Decided and applied.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Generation {
+    /// Decided by the controller.
+    pub decided: u64,
+    /// Held by the maps.
+    pub data_plane: u64,
+}
+
+/// Packets and bytes by reason.
+pub type Packets = BTreeMap<String, Count>;
+
+/// How many.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Count {
+    /// Packets.
+    pub packets: u64,
+    /// Bytes, link-layer header included.
+    pub bytes: u64,
+}
+
+/// One service.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct ServiceStatus {
+    /// Its name.
+    pub name: String,
+    /// Its index in the maps.
+    pub id: u32,
+    /// Its state.
+    pub state: ServiceState,
+    /// Why it is in that state.
+    pub reason: String,
+    /// For how long, in milliseconds.
+    pub for_ms: u64,
+    /// Its Service Addresses, at most the first 16.
+    pub addresses: Vec<IpAddr>,
+    /// How many Service Addresses it has.
+    pub address_count: usize,
+    /// Its ports, as the configuration writes them.
+    pub ports: Vec<String>,
+    /// Its checks.
+    pub checks: Vec<CheckStatus>,
+    /// How many prefixes are announced now.
+    pub announced: usize,
+    /// Its packets, by reason.
+    pub packets: Packets,
+}
+
+/// One check.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct CheckStatus {
+    /// Its name.
+    pub name: String,
+    /// `up`, `down`, or `init` before its first full verdict.
+    pub verdict: String,
+    /// What the last run said.
+    pub output: String,
+    /// How long the last run took, in microseconds.
+    pub took_us: u64,
+}
+
+/// One interface.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct InterfaceStatus {
+    /// Its name.
+    pub name: String,
+    /// `native` or `generic`.
+    pub mode: String,
+    /// Why the mode is not the native one, if it is not.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub note: Option<String>,
+}

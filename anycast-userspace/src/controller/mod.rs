@@ -1,0 +1,305 @@
+//! The controller: hears the checks, the operator and the two planes; decides; publishes.
+//!
+//! One task owns all of it. Per service: `health` says whether it works, `decision` says in which
+//! order the planes follow. This module only carries between them, and never touches a map or a
+//! session.
+//!
+//! ```text
+//! checks ──mpsc──▶┐             ┌──watch: modes──▶ data plane writer ──mpsc──▶┐
+//! operator ─mpsc─▶│ controller  │                                             │ back to
+//! deadlines ─────▶┘             └──watch: routes─▶ announcers ───────mpsc────▶┘ controller
+//! ```
+
+mod report;
+mod service;
+mod status;
+
+#[cfg(test)]
+mod tests;
+
+use std::collections::{BTreeMap, VecDeque};
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use jiff::Timestamp;
+use tokio::sync::{broadcast, mpsc, oneshot, watch};
+
+use crate::checks::Report;
+use crate::control::server::Call;
+use crate::decision::DataPlaneMode;
+use crate::events::{Event, EventKind, EventLog};
+use crate::planes::{Counters, CountersRequest, MapReport, Modes, PeerReport};
+use crate::rib::DesiredRoutes;
+
+pub use service::ServiceSettings;
+pub use status::{Facts, ShowPeers};
+
+use service::Service;
+
+/// How often the counters of a service that is being drained are read.
+const QUIET_POLL: Duration = Duration::from_millis(100);
+
+/// Decisions whose time is remembered, to say how long each plane took.
+const REMEMBERED: usize = 256;
+
+/// The controller's ends of the channels.
+pub struct Channels {
+    /// Results of the checks.
+    pub checks: mpsc::Receiver<Report>,
+    /// Requests from the control socket.
+    pub calls: mpsc::Receiver<Call>,
+    /// What the data plane's writer reports.
+    pub maps: mpsc::Receiver<MapReport>,
+    /// What the announcers report.
+    pub peers: mpsc::Receiver<PeerReport>,
+    /// The modes for the data plane's writer.
+    pub modes: watch::Sender<Modes>,
+    /// The routes for the announcers.
+    pub routes: watch::Sender<Arc<DesiredRoutes>>,
+    /// Where counters are asked for.
+    pub counters: mpsc::Sender<CountersRequest>,
+}
+
+/// What is known of one peer.
+#[derive(Clone, Copy, Debug, Default)]
+struct PeerProgress {
+    up: bool,
+    applied: u64,
+}
+
+/// The controller's state.
+pub struct Controller {
+    services: Vec<Service>,
+    facts: Facts,
+    started_at: Timestamp,
+    generation: u64,
+    decided: VecDeque<(u64, Instant)>,
+    maps_hold: u64,
+    peers: BTreeMap<String, PeerProgress>,
+    events: EventLog,
+    channels: Channels,
+    counting: Option<oneshot::Receiver<Counters>>,
+    next_count: Instant,
+}
+
+impl Controller {
+    /// A controller whose services have not been judged. `facts` fills in what `status` shows and the
+    /// controller does not own.
+    pub fn new(settings: Vec<ServiceSettings>, facts: Facts, channels: Channels) -> Self {
+        let now = Instant::now();
+        let mut events = EventLog::default();
+        events.record(EventKind::Started {
+            node: facts.node.clone(),
+        });
+        Self {
+            services: settings
+                .into_iter()
+                .map(|settings| Service::new(settings, now))
+                .collect(),
+            facts,
+            started_at: Timestamp::now(),
+            generation: 0,
+            decided: VecDeque::with_capacity(REMEMBERED),
+            maps_hold: 0,
+            peers: BTreeMap::new(),
+            events,
+            channels,
+            counting: None,
+            next_count: now,
+        }
+    }
+
+    /// The events from now on.
+    pub fn follow(&self) -> broadcast::Receiver<Event> {
+        self.events.follow()
+    }
+
+    /// Runs until `stop` resolves with the reason, then withdraws every route and returns once the
+    /// withdrawals are published. The planes are still there: the caller takes them down in order.
+    pub async fn run(mut self, stop: impl Future<Output = String>) -> Self {
+        let mut stop = std::pin::pin!(stop);
+        loop {
+            self.publish();
+            let deadline = self.deadline();
+            tokio::select! {
+                biased;
+                reason = &mut stop => {
+                    self.stop(&reason);
+                    return self;
+                }
+                Some(report) = self.channels.maps.recv() => self.on_map_report(report),
+                Some(report) = self.channels.peers.recv() => self.on_peer_report(report),
+                Some(report) = self.channels.checks.recv() => self.on_check(report),
+                Some(call) = self.channels.calls.recv() => self.on_call(call),
+                counters = resolved(&mut self.counting) => self.on_counters(counters),
+                () = until(deadline) => self.on_time(Instant::now()),
+            }
+        }
+    }
+
+    fn stop(&mut self, reason: &str) {
+        let now = Instant::now();
+        self.events.record(EventKind::Stopping {
+            reason: reason.to_owned(),
+        });
+        for index in 0..self.services.len() {
+            let transition = self.services[index].life.on_stop(reason, now);
+            self.note(index, transition);
+        }
+        self.publish();
+    }
+
+    /// The earliest time at which something is due.
+    fn deadline(&self) -> Option<Instant> {
+        let quiet = self
+            .services
+            .iter()
+            .any(|service| service.life.awaits_quiet() && self.counting.is_none())
+            .then_some(self.next_count);
+        self.services
+            .iter()
+            .filter_map(Service::deadline)
+            .chain(quiet)
+            .min()
+    }
+
+    fn on_time(&mut self, now: Instant) {
+        for index in 0..self.services.len() {
+            if self.services[index]
+                .health
+                .deadline()
+                .is_some_and(|at| at <= now)
+            {
+                let transition = self.services[index].health.on_time(now);
+                self.on_health(index, transition, now);
+            }
+            let transition = self.services[index].life.on_time(now);
+            self.note(index, transition);
+            self.end_of_word(index, now);
+        }
+        self.count_if_due(now);
+    }
+
+    fn count_if_due(&mut self, now: Instant) {
+        let wanted = self
+            .services
+            .iter()
+            .any(|service| service.life.awaits_quiet());
+        if !wanted || self.counting.is_some() || now < self.next_count {
+            return;
+        }
+        self.next_count = now + QUIET_POLL;
+        let (reply, counters) = oneshot::channel();
+        // A full queue means that counters are being read anyway: the next poll asks again.
+        if self
+            .channels
+            .counters
+            .try_send(CountersRequest { reply })
+            .is_ok()
+        {
+            self.counting = Some(counters);
+        }
+    }
+
+    fn on_counters(&mut self, counters: Option<Counters>) {
+        self.counting = None;
+        let now = Instant::now();
+        for (index, packets) in counters
+            .into_iter()
+            .flat_map(|all| all.services)
+            .enumerate()
+        {
+            let total = packets.values().map(|count| count.packets).sum();
+            if let Some(service) = self.services.get_mut(index) {
+                let transition = service.life.on_packets(total, now);
+                self.note(index, transition);
+            }
+        }
+    }
+
+    fn note(&mut self, index: usize, transition: Option<crate::decision::Transition>) {
+        if let Some(transition) = transition {
+            self.events.record(EventKind::Transition {
+                service: self.services[index].name().to_owned(),
+                from: transition.from,
+                to: transition.to,
+                reason: transition.reason,
+            });
+        }
+    }
+
+    /// Publishes a new generation if any service's plan has changed.
+    fn publish(&mut self) {
+        let mut modes_changed = false;
+        let mut routes_changed = false;
+        for service in &mut self.services {
+            let plan = service.life.plan();
+            let before = service.published;
+            let mode_changed = before.is_none_or(|before| before.data_plane != plan.data_plane);
+            let route_changed = before.is_some_and(|before| before.route != plan.route);
+            if mode_changed || (service.life.awaits_proof() && service.proof_from.is_none()) {
+                service.proof_from = Some(self.generation + 1);
+                modes_changed = true;
+            }
+            if route_changed {
+                service.routed_at = self.generation + 1;
+                routes_changed = true;
+            }
+            service.published = Some(plan);
+        }
+        if !modes_changed && !routes_changed {
+            return;
+        }
+        self.generation += 1;
+        let now = Instant::now();
+        if self.decided.len() == REMEMBERED {
+            self.decided.pop_front();
+        }
+        self.decided.push_back((self.generation, now));
+        // Withdrawals first: the announcers are woken before the map writer.
+        if routes_changed {
+            self.channels.routes.send_replace(Arc::new(self.routes()));
+        }
+        if modes_changed {
+            self.channels.modes.send_replace(Modes {
+                generation: self.generation,
+                decided_at: now,
+                modes: self
+                    .services
+                    .iter()
+                    .map(|service| service.mode())
+                    .collect::<Arc<[DataPlaneMode]>>(),
+                prove: self
+                    .services
+                    .iter()
+                    .enumerate()
+                    .filter(|(_, service)| service.life.awaits_proof())
+                    .map(|(index, _)| index)
+                    .collect(),
+            });
+        }
+    }
+
+    fn routes(&self) -> DesiredRoutes {
+        let mut routes = DesiredRoutes::new(self.generation);
+        for service in &self.services {
+            routes.extend(service.routes());
+        }
+        routes
+    }
+}
+
+/// Resolves when a pending answer arrives, or never if none is pending.
+async fn resolved(pending: &mut Option<oneshot::Receiver<Counters>>) -> Option<Counters> {
+    match pending {
+        Some(receiver) => receiver.await.ok(),
+        None => std::future::pending().await,
+    }
+}
+
+async fn until(deadline: Option<Instant>) {
+    match deadline {
+        Some(at) => tokio::time::sleep_until(at.into()).await,
+        None => std::future::pending().await,
+    }
+}

@@ -1,0 +1,259 @@
+//! What comes in: results, reports of the planes, requests.
+
+use std::time::Instant;
+
+use super::Controller;
+use crate::checks::Report;
+use crate::control::protocol::{Operation, Request, Response};
+use crate::control::server::{Answer, Call};
+use crate::decision::Word;
+use crate::events::EventKind;
+use crate::health::Transition;
+use crate::planes::{MapReport, PeerNews, PeerReport};
+
+impl Controller {
+    pub(super) fn on_check(&mut self, report: Report) {
+        let now = Instant::now();
+        let Some(service) = self.services.get_mut(report.service) else {
+            return;
+        };
+        service.took.insert(report.check, report.took);
+        let transition = service.health.on_result(report.check, report.outcome, now);
+        self.on_health_at(report.service, transition, report.at, now);
+    }
+
+    pub(super) fn on_health(&mut self, index: usize, transition: Option<Transition>, now: Instant) {
+        self.on_health_at(index, transition, now, now);
+    }
+
+    /// `seen` is when the result that turned the verdict was there.
+    fn on_health_at(
+        &mut self,
+        index: usize,
+        transition: Option<Transition>,
+        seen: Instant,
+        now: Instant,
+    ) {
+        let Some(transition) = transition else { return };
+        let reason = transition.reason.to_string();
+        let change = self.services[index]
+            .life
+            .on_health(transition.to, &reason, now);
+        self.publish();
+        self.events.record(EventKind::Detected {
+            service: self.services[index].name().to_owned(),
+            verdict: transition.to.to_string(),
+            reason,
+            decided_us: micros(seen, now),
+        });
+        self.note(index, change);
+    }
+
+    pub(super) fn on_map_report(&mut self, report: MapReport) {
+        self.maps_hold = self.maps_hold.max(report.generation);
+        if report.writes > 0 {
+            self.events.record(EventKind::DataPlaneApplied {
+                generation: report.generation,
+                writes: report.writes,
+                took_us: self.since_decided(report.generation, report.at),
+            });
+        }
+        let now = Instant::now();
+        let failures = report
+            .failures
+            .into_iter()
+            .map(|(index, why)| (index, Err(why)));
+        for (index, outcome) in report.proofs.into_iter().chain(failures) {
+            self.on_proof(index, report.generation, outcome, now);
+        }
+    }
+
+    fn on_proof(
+        &mut self,
+        index: usize,
+        generation: u64,
+        outcome: Result<(), String>,
+        now: Instant,
+    ) {
+        let Some(service) = self.services.get_mut(index) else {
+            return;
+        };
+        if let Err(reason) = &outcome {
+            self.events.record(EventKind::DataPlaneFailed {
+                generation,
+                reason: format!("{}: {reason}", service.settings.name),
+            });
+        }
+        // A proof of an older entry says nothing about the one that is asked for now.
+        if service.proof_from.is_some_and(|from| generation >= from) {
+            service.proof_from = None;
+            let change = service.life.on_installed(outcome, now);
+            self.publish();
+            self.note(index, change);
+        }
+    }
+
+    pub(super) fn on_peer_report(&mut self, report: PeerReport) {
+        let PeerReport { peer, news } = report;
+        let progress = self.peers.entry(peer.clone()).or_default();
+        match news {
+            PeerNews::Up => {
+                progress.up = true;
+                self.events.record(EventKind::PeerUp { peer });
+            }
+            PeerNews::Down { reason } => {
+                progress.up = false;
+                self.events.record(EventKind::PeerDown { peer, reason });
+            }
+            PeerNews::Applied {
+                generation,
+                announced,
+                withdrawn,
+                at,
+            } => {
+                progress.applied = progress.applied.max(generation);
+                let took_us = self.since_decided(generation, at);
+                if withdrawn > 0 {
+                    self.events.record(EventKind::RouteWithdrawn {
+                        peer: peer.clone(),
+                        generation,
+                        prefixes: withdrawn,
+                        took_us,
+                    });
+                }
+                if announced > 0 {
+                    self.events.record(EventKind::RouteAnnounced {
+                        peer,
+                        generation,
+                        prefixes: announced,
+                        took_us,
+                    });
+                }
+            }
+        }
+        self.note_withdrawals();
+    }
+
+    /// A peer that is down holds no routes of ours; every other must have been sent the withdrawal.
+    fn note_withdrawals(&mut self) {
+        let slowest = self
+            .peers
+            .values()
+            .filter(|peer| peer.up)
+            .map(|peer| peer.applied)
+            .min()
+            .unwrap_or(u64::MAX);
+        for service in &mut self.services {
+            if service.life.awaits_withdrawal() && slowest >= service.routed_at {
+                service.life.on_withdrawn();
+            }
+        }
+    }
+
+    pub(super) fn on_call(&mut self, call: Call) {
+        let answer = match call.request {
+            Request::Status => return self.answer_status(call.reply),
+            Request::Events { follow } => {
+                Answer::Events(self.events.recent(), follow.then(|| self.events.follow()))
+            }
+            Request::Operate {
+                service,
+                operation,
+                lasts,
+                reason,
+            } => Answer::One(self.operate(&service, operation, lasts.map(|span| span.0), reason)),
+        };
+        // The client may have gone meanwhile.
+        let _gone = call.reply.send(answer);
+    }
+
+    fn operate(
+        &mut self,
+        name: &str,
+        operation: Operation,
+        lasts: Option<std::time::Duration>,
+        reason: Option<String>,
+    ) -> Response {
+        let Some(index) = self
+            .services
+            .iter()
+            .position(|service| service.name() == name)
+        else {
+            let known: Vec<&str> = self.services.iter().map(|service| service.name()).collect();
+            return Response::Error {
+                message: format!(
+                    "no service is named `{name}`; there are: {}",
+                    known.join(", ")
+                ),
+            };
+        };
+        let word = match (operation, self.services[index].life.word()) {
+            (Operation::Drain, _) => Word::Drained,
+            (Operation::Disable, _) => Word::Disabled,
+            (Operation::Undrain, Word::Disabled) => {
+                return Response::Error {
+                    message: format!("{name} is disabled, not drained: `anycast enable {name}`"),
+                };
+            }
+            (Operation::Enable, Word::Drained) => {
+                return Response::Error {
+                    message: format!("{name} is drained, not disabled: `anycast undrain {name}`"),
+                };
+            }
+            (Operation::Undrain, Word::Enabled | Word::Drained)
+            | (Operation::Enable, Word::Enabled | Word::Disabled) => Word::Enabled,
+        };
+        let reason = reason.unwrap_or_else(|| format!("{} by the operator", past(operation)));
+        self.events.record(EventKind::Operator {
+            service: name.to_owned(),
+            word: operation.as_str().to_owned(),
+            reason: reason.clone(),
+        });
+        let now = Instant::now();
+        self.services[index].word_ends = lasts.map(|lasts| now + lasts);
+        self.speak(index, word, &reason, now);
+        Response::Done {
+            service: name.to_owned(),
+            state: self.services[index].life.state(),
+        }
+    }
+
+    pub(super) fn end_of_word(&mut self, index: usize, now: Instant) {
+        if self.services[index].word_ends.is_some_and(|at| at <= now) {
+            self.services[index].word_ends = None;
+            self.speak(
+                index,
+                Word::Enabled,
+                "the time set by the operator is over",
+                now,
+            );
+        }
+    }
+
+    fn speak(&mut self, index: usize, word: Word, reason: &str, now: Instant) {
+        let change = self.services[index].life.on_word(word, reason, now);
+        self.publish();
+        self.note(index, change);
+        self.note_withdrawals();
+    }
+
+    fn since_decided(&self, generation: u64, at: Instant) -> u64 {
+        self.decided
+            .iter()
+            .find(|(decided, _)| *decided == generation)
+            .map_or(0, |(_, decided_at)| micros(*decided_at, at))
+    }
+}
+
+fn micros(from: Instant, to: Instant) -> u64 {
+    u64::try_from(to.saturating_duration_since(from).as_micros()).unwrap_or(u64::MAX)
+}
+
+const fn past(operation: Operation) -> &'static str {
+    match operation {
+        Operation::Drain => "drained",
+        Operation::Undrain => "undrained",
+        Operation::Disable => "disabled",
+        Operation::Enable => "enabled",
+    }
+}

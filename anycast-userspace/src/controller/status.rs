@@ -1,0 +1,139 @@
+//! What `anycast status` shows.
+
+use std::net::IpAddr;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use tokio::sync::{mpsc, oneshot};
+
+use super::Controller;
+use super::service::Service;
+use crate::control::protocol::{
+    CheckStatus, Generation, InterfaceStatus, Response, ServiceStatus, Status,
+};
+use crate::control::server::Answer;
+use crate::health::CheckState;
+use crate::planes::{Counters, CountersRequest};
+
+/// The most addresses shown of one service.
+const SHOWN_ADDRESSES: usize = 16;
+
+/// What the controller shows and does not own.
+pub struct Facts {
+    /// The node's name.
+    pub node: String,
+    /// Where the program is attached.
+    pub interfaces: Vec<InterfaceStatus>,
+    /// Reads the state of the peers.
+    pub peers: Arc<dyn ShowPeers>,
+}
+
+/// Who can show the state of the peers.
+pub trait ShowPeers: Send + Sync {
+    /// The peers, as JSON.
+    fn show(&self) -> Pin<Box<dyn Future<Output = Vec<serde_json::Value>> + Send + '_>>;
+}
+
+impl Controller {
+    /// Answers once the counters have been read, without holding up the controller.
+    pub(super) fn answer_status(&self, reply: oneshot::Sender<Answer>) {
+        let status = self.status();
+        let counters = self.channels.counters.clone();
+        let peers = Arc::clone(&self.facts.peers);
+        tokio::spawn(async move {
+            let mut status = with_packets(status, counters).await;
+            status.peers = peers.show().await;
+            // The client may have gone meanwhile.
+            let _gone = reply.send(Answer::One(Response::Status(Box::new(status))));
+        });
+    }
+
+    fn status(&self) -> Status {
+        let now = Instant::now();
+        Status {
+            node: self.facts.node.clone(),
+            version: env!("CARGO_PKG_VERSION").to_owned(),
+            started_at: self.started_at,
+            pid: std::process::id(),
+            generation: Generation {
+                decided: self.generation,
+                data_plane: self.maps_hold,
+            },
+            services: self
+                .services
+                .iter()
+                .map(|service| service.status(now))
+                .collect(),
+            interfaces: self.facts.interfaces.clone(),
+            peers: Vec::new(),
+            packets: Default::default(),
+        }
+    }
+}
+
+async fn with_packets(mut status: Status, counters: mpsc::Sender<CountersRequest>) -> Status {
+    let (reply, answer) = oneshot::channel();
+    let counters = match counters.send(CountersRequest { reply }).await {
+        Ok(()) => answer.await.unwrap_or_default(),
+        Err(_) => Counters::default(),
+    };
+    status.packets = counters.unowned;
+    for (service, packets) in status.services.iter_mut().zip(counters.services) {
+        service.packets = packets;
+    }
+    status
+}
+
+impl Service {
+    fn status(&self, now: Instant) -> ServiceStatus {
+        let addresses: Vec<IpAddr> = self
+            .settings
+            .addresses
+            .iter()
+            .take(SHOWN_ADDRESSES)
+            .copied()
+            .collect();
+        ServiceStatus {
+            name: self.settings.name.clone(),
+            id: self.settings.id,
+            state: self.life.state(),
+            reason: self.life.reason().to_owned(),
+            for_ms: millis(now.saturating_duration_since(self.life.since())),
+            addresses,
+            address_count: self.settings.addresses.len(),
+            ports: self.settings.ports.clone(),
+            checks: self.checks(),
+            announced: self.announced(),
+            packets: Default::default(),
+        }
+    }
+
+    fn checks(&self) -> Vec<CheckStatus> {
+        self.health
+            .checks()
+            .enumerate()
+            .map(|(index, view)| CheckStatus {
+                name: view.name.to_owned(),
+                verdict: match view.state {
+                    CheckState::Unknown => "init",
+                    CheckState::Passing => "up",
+                    CheckState::Failing => "down",
+                }
+                .to_owned(),
+                output: view
+                    .last
+                    .map_or(String::new(), |(outcome, _)| outcome.detail().to_owned()),
+                took_us: self.took.get(&index).map_or(0, |took| micros(*took)),
+            })
+            .collect()
+    }
+}
+
+fn millis(span: Duration) -> u64 {
+    u64::try_from(span.as_millis()).unwrap_or(u64::MAX)
+}
+
+fn micros(span: Duration) -> u64 {
+    u64::try_from(span.as_micros()).unwrap_or(u64::MAX)
+}

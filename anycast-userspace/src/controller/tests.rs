@@ -1,0 +1,449 @@
+use std::net::IpAddr;
+use std::pin::Pin;
+use std::sync::{Arc, Mutex};
+use std::time::{Duration, Instant};
+
+use tokio::sync::{broadcast, mpsc, oneshot, watch};
+use tokio::task::JoinHandle;
+use tokio::time::timeout;
+
+use super::{Channels, Controller, Facts, ServiceSettings};
+use crate::checks::Report;
+use crate::config::Config;
+use crate::control::protocol::{Count, Operation, Request, Response};
+use crate::control::server::{Answer, Call};
+use crate::controller::status::ShowPeers;
+use crate::decision::{DataPlaneMode, Pace};
+use crate::events::{Event, EventKind};
+use crate::health::{self, FailureKind, Outcome};
+use crate::planes::{Counters, Modes, PeerNews, PeerReport};
+use crate::rib::DesiredRoutes;
+use crate::state::ServiceState;
+use crate::writer::{self, Plane};
+
+const PATIENCE: Duration = Duration::from_secs(10);
+
+/// What both planes were seen to do, in one order.
+type Log = Arc<Mutex<Vec<String>>>;
+
+struct FakePlane {
+    log: Log,
+    refuse: Arc<Mutex<bool>>,
+}
+
+impl Plane for FakePlane {
+    fn set_mode(&mut self, _service: usize, mode: DataPlaneMode) -> Result<(), String> {
+        self.log.lock().unwrap().push(format!("map {mode:?}"));
+        Ok(())
+    }
+
+    fn prove(&mut self, _service: usize) -> Result<(), String> {
+        let refuse = *self.refuse.lock().unwrap();
+        self.log.lock().unwrap().push(format!("proof {}", !refuse));
+        if refuse {
+            return Err("dropped: unlisted".to_owned());
+        }
+        Ok(())
+    }
+
+    fn counters(&mut self) -> Result<Counters, String> {
+        let packets = [(
+            "served".to_owned(),
+            Count {
+                packets: 7,
+                bytes: 700,
+            },
+        )];
+        Ok(Counters {
+            services: vec![packets.into()],
+            unowned: Default::default(),
+        })
+    }
+}
+
+struct NoPeers;
+
+impl ShowPeers for NoPeers {
+    fn show(&self) -> Pin<Box<dyn Future<Output = Vec<serde_json::Value>> + Send + '_>> {
+        Box::pin(std::future::ready(Vec::new()))
+    }
+}
+
+/// One service, one check, the real writer over a recording plane, and a peer that applies at once.
+struct Rig {
+    log: Log,
+    refuse: Arc<Mutex<bool>>,
+    checks: mpsc::Sender<Report>,
+    calls: mpsc::Sender<Call>,
+    events: broadcast::Receiver<Event>,
+    stop: Option<oneshot::Sender<String>>,
+    controller: JoinHandle<()>,
+}
+
+impl Rig {
+    async fn new() -> Self {
+        let log = Log::default();
+        let refuse = Arc::new(Mutex::new(false));
+        let (checks, check_reports) = mpsc::channel(16);
+        let (calls, requests) = mpsc::channel(16);
+        let (map_reports, maps) = mpsc::channel(16);
+        let (peer_reports, peers) = mpsc::channel(16);
+        let (modes, modes_seen) = watch::channel(Modes {
+            generation: 0,
+            decided_at: Instant::now(),
+            modes: Arc::default(),
+            prove: Arc::default(),
+        });
+        let (routes, routes_seen) = watch::channel(Arc::new(DesiredRoutes::new(0)));
+        let (counters, counter_requests) = mpsc::channel(4);
+        let plane = FakePlane {
+            log: Arc::clone(&log),
+            refuse: Arc::clone(&refuse),
+        };
+        tokio::spawn(writer::run(
+            plane,
+            modes_seen,
+            map_reports,
+            counter_requests,
+        ));
+        tokio::spawn(fake_peer(routes_seen, peer_reports, Arc::clone(&log)));
+        let channels = Channels {
+            checks: check_reports,
+            calls: requests,
+            maps,
+            peers,
+            modes,
+            routes,
+            counters,
+        };
+        let facts = Facts {
+            node: "test".to_owned(),
+            interfaces: Vec::new(),
+            peers: Arc::new(NoPeers),
+        };
+        let controller = Controller::new(vec![settings()], facts, channels);
+        let (stop, stopped) = oneshot::channel::<String>();
+        let running = tokio::spawn(async move {
+            let reason = async { stopped.await.unwrap_or_default() };
+            controller.run(reason).await;
+        });
+        let mut rig = Self {
+            log,
+            refuse,
+            checks,
+            calls,
+            events: broadcast::channel(1).1,
+            stop: Some(stop),
+            controller: running,
+        };
+        rig.events = rig.follow().await;
+        rig
+    }
+
+    async fn follow(&self) -> broadcast::Receiver<Event> {
+        match self.call(Request::Events { follow: true }).await {
+            Answer::Events(_, Some(live)) => live,
+            other => panic!("not a stream: {other:?}"),
+        }
+    }
+
+    async fn call(&self, request: Request) -> Answer {
+        let (reply, answer) = oneshot::channel();
+        self.calls.send(Call { request, reply }).await.unwrap();
+        answer.await.unwrap()
+    }
+
+    async fn operate(&self, operation: Operation, lasts: Option<Duration>) -> Response {
+        let request = Request::Operate {
+            service: "dns".to_owned(),
+            operation,
+            lasts: lasts.map(crate::config::Span),
+            reason: None,
+        };
+        match self.call(request).await {
+            Answer::One(response) => response,
+            Answer::Events(..) => panic!("events instead of an answer"),
+        }
+    }
+
+    async fn result(&self, outcome: Outcome) {
+        let report = Report {
+            service: 0,
+            check: 0,
+            outcome,
+            output: None,
+            late: Duration::ZERO,
+            at: Instant::now(),
+            took: Duration::from_millis(1),
+        };
+        self.checks.send(report).await.unwrap();
+    }
+
+    async fn pass(&self) {
+        self.result(Outcome::pass("fine")).await;
+    }
+
+    async fn fail(&self) {
+        self.result(Outcome::fail(FailureKind::Refused, "refused"))
+            .await;
+    }
+
+    /// Waits for the transition to a state.
+    async fn until(&mut self, state: ServiceState) {
+        let seen = async {
+            loop {
+                match self.events.recv().await.expect("an event").kind {
+                    EventKind::Transition { to, .. } if to == state => return,
+                    _other => {}
+                }
+            }
+        };
+        timeout(PATIENCE, seen)
+            .await
+            .unwrap_or_else(|_| panic!("never {state}"));
+    }
+
+    /// Waits until the log holds `lines`, and gives what was logged since the last call.
+    async fn logged(&self, lines: &[&str]) -> Vec<String> {
+        let found = async {
+            loop {
+                let holds =
+                    |line: &&str| self.log.lock().unwrap().iter().any(|logged| logged == line);
+                if lines.iter().all(holds) {
+                    return;
+                }
+                tokio::task::yield_now().await;
+            }
+        };
+        timeout(PATIENCE, found)
+            .await
+            .unwrap_or_else(|_| panic!("not {lines:?} in {:?}", self.log.lock().unwrap()));
+        std::mem::take(&mut *self.log.lock().unwrap())
+    }
+}
+
+async fn fake_peer(
+    mut routes: watch::Receiver<Arc<DesiredRoutes>>,
+    reports: mpsc::Sender<PeerReport>,
+    log: Log,
+) {
+    let peer = "r1".to_owned();
+    let up = PeerReport {
+        peer: peer.clone(),
+        news: PeerNews::Up,
+    };
+    if reports.send(up).await.is_err() {
+        return;
+    }
+    let mut held = 0;
+    while routes.changed().await.is_ok() {
+        let desired = Arc::clone(&routes.borrow_and_update());
+        let med = desired
+            .iter()
+            .next()
+            .and_then(|(_, route)| route.attributes.med);
+        log.lock()
+            .unwrap()
+            .push(format!("routes {} med {med:?}", desired.len()));
+        let news = PeerNews::Applied {
+            generation: desired.generation,
+            announced: desired.len().saturating_sub(held) as u64,
+            withdrawn: held.saturating_sub(desired.len()) as u64,
+            at: Instant::now(),
+        };
+        held = desired.len();
+        if reports
+            .send(PeerReport {
+                peer: peer.clone(),
+                news,
+            })
+            .await
+            .is_err()
+        {
+            return;
+        }
+    }
+}
+
+fn settings() -> ServiceSettings {
+    let config = Config::parse(
+        r#"
+        [node]
+        name = "test"
+        [dataplane]
+        interfaces = ["lo"]
+        [bgp]
+        local_as = 64512
+        router_id = "10.0.0.1"
+        [[services]]
+        name = "dns"
+        addresses = ["192.0.2.1", "2001:db8::1"]
+        hold_down = "0s"
+        [services.attributes.up]
+        med = 10
+        [[services.checks]]
+        name = "tcp"
+        type = "tcp"
+        port = 53
+        rise = 1
+        fall = 1
+        "#,
+    )
+    .expect("a valid configuration");
+    let service = &config.services[0];
+    let addresses: Vec<IpAddr> = service.addresses.clone();
+    ServiceSettings {
+        name: service.name.clone(),
+        id: 1,
+        addresses: addresses.into(),
+        ports: Vec::new(),
+        health: health::Settings::new(
+            &service.checks,
+            service.require,
+            service.hold_down.0,
+            service.damping,
+        ),
+        pace: Pace {
+            drain_delay: Duration::from_millis(20),
+            drain_quiet: Duration::from_millis(20),
+            install_retry: Duration::from_millis(20),
+            ..Pace::default()
+        },
+        prefixes: service.announced(),
+        peers: None,
+        attributes: [
+            service.attributes.up.clone(),
+            service.attributes.degraded(),
+            service.attributes.draining(),
+        ]
+        .map(Arc::new),
+    }
+}
+
+#[tokio::test]
+async fn a_service_is_written_then_proved_then_announced() {
+    let mut rig = Rig::new().await;
+    rig.pass().await;
+    rig.until(ServiceState::Up).await;
+    assert_eq!(
+        rig.logged(&["routes 2 med Some(10)"]).await,
+        ["map Init", "map Up", "proof true", "routes 2 med Some(10)"]
+    );
+}
+
+#[tokio::test]
+async fn a_service_that_the_program_does_not_serve_is_not_announced_until_it_does() {
+    let mut rig = Rig::new().await;
+    *rig.refuse.lock().unwrap() = true;
+    rig.pass().await;
+    rig.until(ServiceState::Down).await;
+    let log = rig.logged(&["map Down"]).await;
+    assert!(
+        log.iter().all(|line| !line.starts_with("routes")),
+        "{log:?}"
+    );
+    *rig.refuse.lock().unwrap() = false;
+    rig.until(ServiceState::Up).await;
+    rig.logged(&["routes 2 med Some(10)"]).await;
+}
+
+#[tokio::test]
+async fn a_failure_withdraws_and_stops_the_answers_at_once() {
+    let mut rig = Rig::new().await;
+    rig.pass().await;
+    rig.until(ServiceState::Up).await;
+    rig.logged(&["routes 2 med Some(10)"]).await;
+    rig.fail().await;
+    rig.until(ServiceState::Down).await;
+    let mut log = rig.logged(&["map Down", "routes 0 med None"]).await;
+    log.sort();
+    assert_eq!(log, ["map Down", "routes 0 med None"]);
+}
+
+#[tokio::test]
+async fn a_drain_goes_through_the_worst_metric_the_withdrawal_and_quiet() {
+    let mut rig = Rig::new().await;
+    rig.pass().await;
+    rig.until(ServiceState::Up).await;
+    rig.logged(&["routes 2 med Some(10)"]).await;
+    assert!(matches!(
+        rig.operate(Operation::Drain, None).await,
+        Response::Done {
+            state: ServiceState::Draining,
+            ..
+        }
+    ));
+    rig.until(ServiceState::Down).await;
+    let log = rig.logged(&["map Down"]).await;
+    let worst = format!("routes 2 med {:?}", Some(u32::MAX));
+    let at = |line: &str| log.iter().position(|logged| logged == line);
+    let (worst, withdrawn, down) = (at(&worst), at("routes 0 med None"), at("map Down"));
+    assert!(
+        worst.is_some() && worst < withdrawn && withdrawn < down,
+        "{log:?}"
+    );
+    rig.operate(Operation::Undrain, None).await;
+    rig.until(ServiceState::Up).await;
+}
+
+#[tokio::test]
+async fn an_operator_s_word_with_a_time_ends_by_itself() {
+    let mut rig = Rig::new().await;
+    rig.pass().await;
+    rig.until(ServiceState::Up).await;
+    rig.operate(Operation::Disable, Some(Duration::from_millis(30)))
+        .await;
+    rig.until(ServiceState::Disabled).await;
+    rig.until(ServiceState::Up).await;
+}
+
+#[tokio::test]
+async fn what_an_operator_gets_wrong_is_named() {
+    let rig = Rig::new().await;
+    let message = |response| match response {
+        Response::Error { message } => message,
+        other => panic!("no error: {other:?}"),
+    };
+    let request = Request::Operate {
+        service: "web".to_owned(),
+        operation: Operation::Drain,
+        lasts: None,
+        reason: None,
+    };
+    match rig.call(request).await {
+        Answer::One(response) => assert_eq!(
+            message(response),
+            "no service is named `web`; there are: dns"
+        ),
+        Answer::Events(..) => panic!("events instead of an answer"),
+    }
+    rig.operate(Operation::Drain, None).await;
+    let wrong = message(rig.operate(Operation::Enable, None).await);
+    assert_eq!(wrong, "dns is drained, not disabled: `anycast undrain dns`");
+}
+
+#[tokio::test]
+async fn status_shows_state_checks_and_the_planes_own_counters() {
+    let mut rig = Rig::new().await;
+    rig.pass().await;
+    rig.until(ServiceState::Up).await;
+    let Answer::One(Response::Status(status)) = rig.call(Request::Status).await else {
+        panic!("no status");
+    };
+    let service = &status.services[0];
+    assert_eq!((service.state, service.announced), (ServiceState::Up, 2));
+    assert_eq!(service.checks[0].output, "fine");
+    assert_eq!(service.packets["served"].packets, 7);
+}
+
+#[tokio::test]
+async fn stopping_withdraws_and_leaves_the_data_plane_serving() {
+    let mut rig = Rig::new().await;
+    rig.pass().await;
+    rig.until(ServiceState::Up).await;
+    rig.logged(&["routes 2 med Some(10)"]).await;
+    rig.stop.take().unwrap().send("SIGTERM".to_owned()).unwrap();
+    timeout(PATIENCE, rig.controller).await.unwrap().unwrap();
+    let log = Arc::clone(&rig.log);
+    assert!(!log.lock().unwrap().contains(&"map Down".to_owned()));
+}

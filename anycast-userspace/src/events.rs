@@ -1,0 +1,189 @@
+//! What has happened: one record per transition, map write, announcement and session change.
+//!
+//! It owns the history and hands it to followers; it decides nothing.
+
+use std::collections::VecDeque;
+
+use jiff::Timestamp;
+use serde::{Deserialize, Serialize};
+use tokio::sync::broadcast;
+
+use crate::state::ServiceState;
+
+/// Events kept for `anycast events`, and the most that a slow follower may lag behind before it is
+/// told how many it missed.
+const DEPTH: usize = 1024;
+
+/// One event, with wall time for people and monotonic time for measuring.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Event {
+    /// Wall time, RFC 3339.
+    pub at: Timestamp,
+    /// `CLOCK_MONOTONIC`, nanoseconds.
+    pub monotonic_ns: u64,
+    /// What happened.
+    #[serde(flatten)]
+    pub kind: EventKind,
+}
+
+/// What happened.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(tag = "kind", rename_all = "snake_case")]
+pub enum EventKind {
+    /// The controller has started.
+    Started {
+        /// The node's name.
+        node: String,
+    },
+    /// The controller is about to withdraw everything and exit.
+    Stopping {
+        /// Why.
+        reason: String,
+    },
+    /// The checks' verdict on a service has changed.
+    Detected {
+        /// The service.
+        service: String,
+        /// The verdict: `init`, `up`, `degraded`, `down`.
+        verdict: String,
+        /// The check and its words.
+        reason: String,
+        /// From the end of the check that turned the verdict to the decision, in microseconds.
+        decided_us: u64,
+    },
+    /// A service's state has changed.
+    Transition {
+        /// The service.
+        service: String,
+        /// Before.
+        from: ServiceState,
+        /// After.
+        to: ServiceState,
+        /// Why.
+        reason: String,
+    },
+    /// An operator has spoken.
+    Operator {
+        /// The service.
+        service: String,
+        /// `drain`, `undrain`, `disable`, `enable`.
+        word: String,
+        /// The reason given.
+        reason: String,
+    },
+    /// The maps hold a generation.
+    DataPlaneApplied {
+        /// The generation.
+        generation: u64,
+        /// Map writes that it took.
+        writes: u64,
+        /// From the decision to the last write, in microseconds.
+        took_us: u64,
+    },
+    /// The maps could not be written, or the program did not serve an address.
+    DataPlaneFailed {
+        /// The generation.
+        generation: u64,
+        /// Why.
+        reason: String,
+    },
+    /// A peer has been sent announcements.
+    RouteAnnounced {
+        /// The peer.
+        peer: String,
+        /// The generation.
+        generation: u64,
+        /// Prefixes announced.
+        prefixes: u64,
+        /// From the decision to the socket, in microseconds.
+        took_us: u64,
+    },
+    /// A peer has been sent withdrawals.
+    RouteWithdrawn {
+        /// The peer.
+        peer: String,
+        /// The generation.
+        generation: u64,
+        /// Prefixes withdrawn.
+        prefixes: u64,
+        /// From the decision to the socket, in microseconds.
+        took_us: u64,
+    },
+    /// A session is established.
+    PeerUp {
+        /// The peer.
+        peer: String,
+    },
+    /// A session has ended.
+    PeerDown {
+        /// The peer.
+        peer: String,
+        /// Why.
+        reason: String,
+    },
+    /// A follower read too slowly.
+    Missed {
+        /// Events that it did not get.
+        events: u64,
+    },
+}
+
+impl Event {
+    /// An event of this moment.
+    pub fn now(kind: EventKind) -> Self {
+        Self {
+            at: Timestamp::now(),
+            monotonic_ns: monotonic_ns(),
+            kind,
+        }
+    }
+}
+
+/// `CLOCK_MONOTONIC` in nanoseconds, comparable between processes of one host.
+pub fn monotonic_ns() -> u64 {
+    nix::time::clock_gettime(nix::time::ClockId::CLOCK_MONOTONIC)
+        .map(std::time::Duration::from)
+        .map_or(0, |since_boot| {
+            u64::try_from(since_boot.as_nanos()).unwrap_or(u64::MAX)
+        })
+}
+
+/// The history, and the channel to those who follow it.
+#[derive(Debug)]
+pub struct EventLog {
+    recent: VecDeque<Event>,
+    followers: broadcast::Sender<Event>,
+}
+
+impl Default for EventLog {
+    fn default() -> Self {
+        Self {
+            recent: VecDeque::with_capacity(DEPTH),
+            followers: broadcast::channel(DEPTH).0,
+        }
+    }
+}
+
+impl EventLog {
+    /// Records what happened just now. The oldest event goes when the history is full.
+    pub fn record(&mut self, kind: EventKind) {
+        let event = Event::now(kind);
+        tracing::info!(event = %serde_json::to_string(&event.kind).unwrap_or_default());
+        if self.recent.len() == DEPTH {
+            self.recent.pop_front();
+        }
+        self.recent.push_back(event.clone());
+        // An error says that nobody follows, which is no fault.
+        let _followers = self.followers.send(event);
+    }
+
+    /// The events kept, oldest first.
+    pub fn recent(&self) -> Vec<Event> {
+        self.recent.iter().cloned().collect()
+    }
+
+    /// The events from now on. A reader more than 1,024 events behind loses the oldest and is told.
+    pub fn follow(&self) -> broadcast::Receiver<Event> {
+        self.followers.subscribe()
+    }
+}

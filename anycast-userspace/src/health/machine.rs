@@ -1,0 +1,385 @@
+//! The state machine of one service's health.
+//!
+//! ```text
+//!            met / met in part                     unmet, or no longer proven
+//!   Init ───────────────────────▶ Up ⇄ Degraded ─────────────────────────────▶ Down
+//!     └──────── unmet ──────────────────────────────────────────────────────▶ Down
+//!   Down ── met / met in part, and hold-down over, and not suppressed ───▶ Up / Degraded
+//! ```
+//!
+//! The hold-down (RFC 4786 §4.4.1, the least delay before re-advertising) starts when a service that
+//! was up goes down. A service that was never up owes no delay: nothing was withdrawn.
+
+use std::fmt;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use super::aggregate::{Aggregate, Member, aggregate};
+use super::damping::Penalty;
+use super::outcome::Outcome;
+use super::rise_fall::{CheckState, RiseFall};
+use crate::config::{Check, Damping, Require};
+
+/// Whether the service works, as far as its checks can say.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum HealthVerdict {
+    /// Not all checks that matter have a verdict yet.
+    Init,
+    /// It works.
+    Up,
+    /// It works, and a check that it can do without fails.
+    Degraded,
+    /// It does not work, or has not yet been well for long enough.
+    Down,
+}
+
+impl HealthVerdict {
+    /// Whether the service may be announced.
+    pub fn is_serving(self) -> bool {
+        match self {
+            Self::Up | Self::Degraded => true,
+            Self::Init | Self::Down => false,
+        }
+    }
+}
+
+impl fmt::Display for HealthVerdict {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Init => "init",
+            Self::Up => "up",
+            Self::Degraded => "degraded",
+            Self::Down => "down",
+        })
+    }
+}
+
+/// Why the verdict changed.
+#[derive(Debug, Clone, PartialEq)]
+pub enum Reason {
+    /// A check's result decided it.
+    Check {
+        /// The check's index in the service.
+        check: usize,
+        /// The check's name.
+        name: Arc<str>,
+        /// How many results in a row agree with the last.
+        in_a_row: u32,
+        /// The last result.
+        outcome: Outcome,
+    },
+    /// The service has no checks.
+    NoChecks,
+    /// The checks pass, and the hold-down has ended.
+    HoldDownOver,
+    /// The checks pass, and the penalty has decayed to the reuse limit.
+    SuppressionOver,
+}
+
+impl fmt::Display for Reason {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Check {
+                name,
+                in_a_row,
+                outcome,
+                ..
+            } => {
+                let verb = if outcome.passed() { "passed" } else { "failed" };
+                write!(f, "check {name} {verb}")?;
+                if *in_a_row > 1 {
+                    write!(f, " {in_a_row} times in a row")?;
+                }
+                write!(f, ": {}", outcome.detail())
+            }
+            Self::NoChecks => f.write_str("the service has no checks"),
+            Self::HoldDownOver => f.write_str("the checks pass and the hold-down is over"),
+            Self::SuppressionOver => {
+                f.write_str("the checks pass and the flap penalty has decayed")
+            }
+        }
+    }
+}
+
+/// A change of the verdict.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Transition {
+    /// The verdict before.
+    pub from: HealthVerdict,
+    /// The verdict from `at` on.
+    pub to: HealthVerdict,
+    /// What caused it.
+    pub reason: Reason,
+    /// When it was decided.
+    pub at: Instant,
+}
+
+/// What `Health` needs to know of one check.
+#[derive(Debug, Clone)]
+struct CheckSettings {
+    name: Arc<str>,
+    rise: u32,
+    fall: u32,
+    weight: u32,
+    shared: bool,
+}
+
+/// The rules of one service's health.
+#[derive(Debug, Clone)]
+pub struct Settings {
+    checks: Vec<CheckSettings>,
+    require: Require,
+    hold_down: Duration,
+    damping: Option<Damping>,
+}
+
+impl Settings {
+    /// The rules as configured. Results are later given by index into `checks`.
+    pub fn new(
+        checks: &[Check],
+        require: Require,
+        hold_down: Duration,
+        damping: Option<Damping>,
+    ) -> Self {
+        let checks = checks
+            .iter()
+            .map(|check| {
+                let common = check.common();
+                CheckSettings {
+                    name: common.name.into(),
+                    rise: common.rise,
+                    fall: common.fall,
+                    weight: common.weight,
+                    shared: common.shared,
+                }
+            })
+            .collect();
+        Self {
+            checks,
+            require,
+            hold_down,
+            damping,
+        }
+    }
+}
+
+/// What `status` shows of one check.
+#[derive(Debug, Clone)]
+pub struct CheckView<'a> {
+    /// The check's name.
+    pub name: &'a str,
+    /// What its results amount to.
+    pub state: CheckState,
+    /// Since when.
+    pub since: Instant,
+    /// The latest result and its time.
+    pub last: Option<(&'a Outcome, Instant)>,
+    /// How many of the latest results agree.
+    pub in_a_row: u32,
+}
+
+#[derive(Debug)]
+struct Record {
+    results: RiseFall,
+    since: Instant,
+    last: Option<(Outcome, Instant)>,
+}
+
+/// The health of one service.
+#[derive(Debug)]
+pub struct Health {
+    settings: Settings,
+    records: Vec<Record>,
+    verdict: HealthVerdict,
+    since: Instant,
+    held_until: Option<Instant>,
+    penalty: Option<Penalty>,
+}
+
+impl Health {
+    /// A service whose checks have not yet run.
+    pub fn new(settings: Settings, now: Instant) -> Self {
+        let records = settings
+            .checks
+            .iter()
+            .map(|check| Record {
+                results: RiseFall::new(check.rise, check.fall),
+                since: now,
+                last: None,
+            })
+            .collect();
+        let penalty = settings.damping.map(|damping| Penalty::new(damping, now));
+        Self {
+            settings,
+            records,
+            verdict: HealthVerdict::Init,
+            since: now,
+            held_until: None,
+            penalty,
+        }
+    }
+
+    /// Takes the result of one run of the check at that index. A result of a check that the service
+    /// does not have changes nothing.
+    pub fn on_result(
+        &mut self,
+        check: usize,
+        outcome: Outcome,
+        now: Instant,
+    ) -> Option<Transition> {
+        let record = self.records.get_mut(check)?;
+        if record.results.on_result(outcome.passed()) {
+            record.since = now;
+        }
+        record.last = Some((outcome.clone(), now));
+        let in_a_row = record.results.streak();
+        let name = Arc::clone(&self.settings.checks[check].name);
+        self.evaluate(
+            Reason::Check {
+                check,
+                name,
+                in_a_row,
+                outcome,
+            },
+            now,
+        )
+    }
+
+    /// Does what time alone decides; due at [`Health::deadline`].
+    pub fn on_time(&mut self, now: Instant) -> Option<Transition> {
+        let reason = if self.records.is_empty() && self.verdict == HealthVerdict::Init {
+            Reason::NoChecks
+        } else if self.held_until < self.suppressed_until() {
+            Reason::SuppressionOver
+        } else {
+            Reason::HoldDownOver
+        };
+        self.evaluate(reason, now)
+    }
+
+    /// When `on_time` has something to do, if no result comes before.
+    pub fn deadline(&self) -> Option<Instant> {
+        match (self.verdict, self.aggregate()) {
+            (HealthVerdict::Init, Aggregate::Met | Aggregate::MetInPart) => Some(self.since),
+            (HealthVerdict::Down, Aggregate::Met | Aggregate::MetInPart) => Some(
+                self.held_until
+                    .max(self.suppressed_until())
+                    .unwrap_or(self.since),
+            ),
+            (
+                HealthVerdict::Init | HealthVerdict::Down,
+                Aggregate::Undetermined | Aggregate::Unmet,
+            )
+            | (HealthVerdict::Up | HealthVerdict::Degraded, _) => None,
+        }
+    }
+
+    /// The verdict.
+    pub fn verdict(&self) -> HealthVerdict {
+        self.verdict
+    }
+
+    /// Since when it has been so.
+    pub fn since(&self) -> Instant {
+        self.since
+    }
+
+    /// The end of the hold-down, while one lasts.
+    pub fn held_until(&self, now: Instant) -> Option<Instant> {
+        self.held_until.filter(|until| *until > now)
+    }
+
+    /// The flap penalty, and until when it suppresses the service; none without damping.
+    pub fn penalty(&self, now: Instant) -> Option<(f64, Option<Instant>)> {
+        let penalty = self.penalty.as_ref()?;
+        Some((
+            penalty.value(now),
+            penalty.suppressed_until().filter(|until| *until > now),
+        ))
+    }
+
+    /// Each check, in the order of the configuration.
+    pub fn checks(&self) -> impl Iterator<Item = CheckView<'_>> {
+        self.settings
+            .checks
+            .iter()
+            .zip(&self.records)
+            .map(|(settings, record)| CheckView {
+                name: &settings.name,
+                state: record.results.state(),
+                since: record.since,
+                last: record.last.as_ref().map(|(outcome, at)| (outcome, *at)),
+                in_a_row: record.results.streak(),
+            })
+    }
+
+    fn evaluate(&mut self, reason: Reason, now: Instant) -> Option<Transition> {
+        let to = self.wanted(now);
+        if to == self.verdict {
+            return None;
+        }
+        let from = std::mem::replace(&mut self.verdict, to);
+        self.since = now;
+        if from.is_serving() && !to.is_serving() {
+            self.held_until = Some(now + self.settings.hold_down);
+            if let Some(penalty) = &mut self.penalty {
+                penalty.on_withdrawal(now);
+            }
+        }
+        Some(Transition {
+            from,
+            to,
+            reason,
+            at: now,
+        })
+    }
+
+    fn wanted(&self, now: Instant) -> HealthVerdict {
+        let serving = match self.aggregate() {
+            Aggregate::Met => HealthVerdict::Up,
+            Aggregate::MetInPart => HealthVerdict::Degraded,
+            Aggregate::Unmet => return HealthVerdict::Down,
+            Aggregate::Undetermined => {
+                return match self.verdict {
+                    HealthVerdict::Init => HealthVerdict::Init,
+                    // What was proven is no longer: `any` with its only passing check lost.
+                    HealthVerdict::Up | HealthVerdict::Degraded | HealthVerdict::Down => {
+                        HealthVerdict::Down
+                    }
+                };
+            }
+        };
+        match self.verdict {
+            HealthVerdict::Init | HealthVerdict::Up | HealthVerdict::Degraded => serving,
+            HealthVerdict::Down => {
+                let free_at = self.held_until.max(self.suppressed_until());
+                if free_at.is_some_and(|at| now < at) {
+                    HealthVerdict::Down
+                } else {
+                    serving
+                }
+            }
+        }
+    }
+
+    fn suppressed_until(&self) -> Option<Instant> {
+        self.penalty.as_ref().and_then(Penalty::suppressed_until)
+    }
+
+    fn aggregate(&self) -> Aggregate {
+        let members = self
+            .settings
+            .checks
+            .iter()
+            .zip(&self.records)
+            .map(|(settings, record)| Member {
+                state: record.results.state(),
+                weight: settings.weight,
+                shared: settings.shared,
+            });
+        aggregate(self.settings.require, members)
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,372 @@
+//! The whole transition table, and properties over arbitrary results.
+
+use std::time::{Duration, Instant};
+
+use proptest::prelude::{Just, Strategy, any, prop};
+use proptest::{prop_assert, prop_assert_eq, prop_oneof, proptest};
+
+use super::{CheckSettings, Health, HealthVerdict, Reason, Settings};
+use crate::config::{Damping, Require, Span};
+use crate::health::{CheckState, FailureKind, Outcome};
+
+const HOLD: Duration = Duration::from_secs(5);
+
+fn check(name: &str, rise: u32, fall: u32, shared: bool) -> CheckSettings {
+    CheckSettings {
+        name: name.into(),
+        rise,
+        fall,
+        weight: 1,
+        shared,
+    }
+}
+
+fn settings(checks: Vec<CheckSettings>, require: Require) -> Settings {
+    Settings {
+        checks,
+        require,
+        hold_down: HOLD,
+        damping: None,
+    }
+}
+
+fn outcome(passed: bool) -> Outcome {
+    if passed {
+        Outcome::pass("answered")
+    } else {
+        Outcome::fail(FailureKind::Refused, "refused")
+    }
+}
+
+/// One step of a scenario: at a second, a check passes (`+`) or fails (`-`), or time alone passes.
+#[derive(Clone, Copy)]
+enum Step {
+    Result(u64, usize, bool),
+    Time(u64),
+}
+
+use HealthVerdict::{Degraded, Down, Init, Up};
+use Step::{Result as R, Time as T};
+
+struct Case {
+    name: &'static str,
+    require: Require,
+    /// Step, and the verdict after it.
+    steps: &'static [(Step, HealthVerdict)],
+}
+
+/// Two checks, `a` and `b`, rise 1 and fall 1; the third, `shared`, only in cases that use it.
+const CASES: &[Case] = &[
+    Case {
+        name: "init stays init until every needed check has spoken, then up",
+        require: Require::All,
+        steps: &[(R(0, 0, true), Init), (T(1), Init), (R(2, 1, true), Up)],
+    },
+    Case {
+        name: "init goes down as soon as the requirement cannot be met",
+        require: Require::All,
+        steps: &[(R(0, 0, false), Down)],
+    },
+    Case {
+        name: "init goes to degraded when met in part",
+        require: Require::Any,
+        steps: &[(R(0, 0, false), Init), (R(0, 1, true), Degraded)],
+    },
+    Case {
+        name: "any is up with its first passing check",
+        require: Require::Any,
+        steps: &[(R(0, 0, true), Up)],
+    },
+    Case {
+        name: "any loses its only proof while the other check has no verdict: down",
+        require: Require::Any,
+        steps: &[(R(0, 0, true), Up), (R(1, 0, false), Down)],
+    },
+    Case {
+        name: "up stays up on passes and on time",
+        require: Require::All,
+        steps: &[
+            (R(0, 0, true), Init),
+            (R(0, 1, true), Up),
+            (R(1, 0, true), Up),
+            (T(100), Up),
+        ],
+    },
+    Case {
+        name: "up to degraded and back, without any hold-down",
+        require: Require::Any,
+        steps: &[
+            (R(0, 0, true), Up),
+            (R(0, 1, true), Up),
+            (R(1, 0, false), Degraded),
+            (R(1, 0, false), Degraded),
+            (T(2), Degraded),
+            (R(2, 0, true), Up),
+        ],
+    },
+    Case {
+        name: "degraded to down when the last check fails",
+        require: Require::Any,
+        steps: &[
+            (R(0, 0, true), Up),
+            (R(0, 1, false), Degraded),
+            (R(1, 0, false), Down),
+        ],
+    },
+    Case {
+        name: "a service that was never up owes no hold-down",
+        require: Require::All,
+        steps: &[
+            (R(0, 0, false), Down),
+            (R(1, 1, true), Down),
+            (R(1, 0, true), Up),
+        ],
+    },
+    Case {
+        name: "down is held although the checks pass, and time ends it",
+        require: Require::All,
+        steps: &[
+            (R(0, 0, true), Init),
+            (R(0, 1, true), Up),
+            (R(1, 0, false), Down),
+            (R(2, 0, true), Down),
+            (T(5), Down),
+            (T(6), Up),
+        ],
+    },
+    Case {
+        name: "a result after the hold-down brings it up as well",
+        require: Require::All,
+        steps: &[
+            (R(0, 0, true), Init),
+            (R(0, 1, true), Up),
+            (R(1, 0, false), Down),
+            (T(60), Down),
+            (R(61, 0, true), Up),
+        ],
+    },
+    Case {
+        name: "failing again during the hold-down does not prolong it",
+        require: Require::All,
+        steps: &[
+            (R(0, 0, true), Init),
+            (R(0, 1, true), Up),
+            (R(1, 0, false), Down),
+            (R(2, 0, true), Down),
+            (R(3, 0, false), Down),
+            (R(4, 0, true), Down),
+            (T(6), Up),
+        ],
+    },
+    Case {
+        name: "down to degraded after the hold-down",
+        require: Require::Any,
+        steps: &[
+            (R(0, 0, true), Up),
+            (R(0, 1, false), Degraded),
+            (R(1, 0, false), Down),
+            (R(7, 0, true), Degraded),
+        ],
+    },
+    Case {
+        name: "down stays down while what passes proves nothing yet",
+        require: Require::All,
+        steps: &[
+            (R(0, 0, false), Down),
+            (R(1, 0, true), Down),
+            (T(100), Down),
+        ],
+    },
+];
+
+#[test]
+fn every_transition_of_the_table() {
+    for case in CASES {
+        let start = Instant::now();
+        let checks = vec![check("a", 1, 1, false), check("b", 1, 1, false)];
+        let mut health = Health::new(settings(checks, case.require), start);
+        for (index, (step, want)) in case.steps.iter().enumerate() {
+            let before = health.verdict();
+            let transition = match *step {
+                R(second, check, passed) => {
+                    health.on_result(check, outcome(passed), start + Duration::from_secs(second))
+                }
+                T(second) => health.on_time(start + Duration::from_secs(second)),
+            };
+            assert_eq!(health.verdict(), *want, "{}: step {index}", case.name);
+            let seen = transition.map(|transition| (transition.from, transition.to));
+            let expected = (before != *want).then_some((before, *want));
+            assert_eq!(seen, expected, "{}: transition of step {index}", case.name);
+        }
+    }
+}
+
+#[test]
+fn a_service_without_checks_is_up_at_its_first_deadline() {
+    let start = Instant::now();
+    let mut health = Health::new(settings(vec![], Require::All), start);
+    assert_eq!(health.deadline(), Some(start));
+    let transition = health.on_time(start).expect("a transition");
+    assert_eq!((transition.to, transition.reason), (Up, Reason::NoChecks));
+    assert_eq!(health.deadline(), None);
+}
+
+#[test]
+fn a_failing_shared_check_degrades_and_never_withdraws() {
+    let start = Instant::now();
+    let checks = vec![check("own", 1, 1, false), check("database", 1, 1, true)];
+    let mut health = Health::new(settings(checks, Require::All), start);
+    health.on_result(0, outcome(true), start);
+    assert_eq!(
+        health.verdict(),
+        Init,
+        "the shared check has no verdict yet"
+    );
+    health.on_result(1, outcome(false), start);
+    assert_eq!(health.verdict(), Degraded);
+    health.on_result(0, outcome(false), start);
+    assert_eq!(health.verdict(), Down);
+}
+
+#[test]
+fn the_deadline_is_the_end_of_the_hold_down_once_the_checks_pass() {
+    let start = Instant::now();
+    let mut health = Health::new(settings(vec![check("a", 1, 1, false)], Require::All), start);
+    health.on_result(0, outcome(true), start);
+    health.on_result(0, outcome(false), start);
+    assert_eq!(
+        health.deadline(),
+        None,
+        "nothing to wait for while the check fails"
+    );
+    health.on_result(0, outcome(true), start);
+    assert_eq!(health.deadline(), Some(start + HOLD));
+    assert_eq!(health.held_until(start), Some(start + HOLD));
+    let transition = health.on_time(start + HOLD).expect("a transition");
+    assert_eq!(transition.reason, Reason::HoldDownOver);
+}
+
+#[test]
+fn the_reason_names_the_check_and_what_it_said() {
+    let start = Instant::now();
+    let mut health = Health::new(
+        settings(vec![check("web", 2, 2, false)], Require::All),
+        start,
+    );
+    health.on_result(0, outcome(false), start);
+    let down = health.on_result(0, outcome(false), start).expect("down");
+    assert_eq!(
+        down.reason.to_string(),
+        "check web failed 2 times in a row: refused"
+    );
+}
+
+#[test]
+fn a_flapping_service_is_suppressed_until_its_penalty_has_decayed() {
+    let start = Instant::now();
+    let mut settings = settings(vec![check("a", 1, 1, false)], Require::All);
+    settings.hold_down = Duration::ZERO;
+    settings.damping = Some(Damping {
+        half_life: Span::from_secs(10),
+        suppress: 1500,
+        reuse: 500,
+        max_suppress: Span::from_secs(60),
+    });
+    let mut health = Health::new(settings, start);
+    health.on_result(0, outcome(true), start);
+    health.on_result(0, outcome(false), start);
+    assert!(
+        health.on_result(0, outcome(true), start).is_some(),
+        "one flap is free"
+    );
+    health.on_result(0, outcome(false), start);
+    assert!(
+        health.on_result(0, outcome(true), start).is_none(),
+        "the second is suppressed"
+    );
+    // 2000 decays to 500 in two half-lives.
+    let reuse = start + Duration::from_secs(20);
+    assert_eq!(health.deadline(), Some(reuse));
+    assert!(health.on_time(reuse - Duration::from_millis(1)).is_none());
+    let transition = health.on_time(reuse).expect("reused");
+    assert_eq!(
+        (transition.to, transition.reason),
+        (Up, Reason::SuppressionOver)
+    );
+}
+
+fn requirement() -> impl Strategy<Value = Require> {
+    prop_oneof![
+        Just(Require::All),
+        Just(Require::Any),
+        (1..4u32).prop_map(Require::AtLeast),
+        (1..4u32).prop_map(Require::Weight),
+    ]
+}
+
+proptest! {
+    #[test]
+    fn it_never_serves_without_enough_passes_in_a_row_nor_during_the_hold_down(
+        require in requirement(),
+        rise_and_fall in prop::collection::vec((1..4u32, 1..4u32), 1..4),
+        results in prop::collection::vec((any::<prop::sample::Index>(), any::<bool>(), 0..3000u64), 0..200),
+    ) {
+        let mut now = Instant::now();
+        let checks: Vec<_> = rise_and_fall.iter().map(|(rise, fall)| check("c", *rise, *fall, false)).collect();
+        let count = checks.len();
+        let mut health = Health::new(settings(checks, require), now);
+        let mut history: Vec<Vec<bool>> = vec![Vec::new(); count];
+        let mut withdrawn_at: Option<Instant> = None;
+        for (index, passed, gap) in results {
+            now += Duration::from_millis(gap);
+            let index = index.index(count);
+            history[index].push(passed);
+            let mut transitions = Vec::new();
+            transitions.extend(health.on_result(index, outcome(passed), now));
+            transitions.extend(health.on_time(now));
+            for transition in transitions {
+                if transition.to.is_serving() && !transition.from.is_serving() {
+                    let proven = history.iter().zip(&rise_and_fall).filter(|(results, (rise, _))| {
+                        let rise = *rise as usize;
+                        results.windows(rise).any(|window| window.iter().all(|passed| *passed))
+                    });
+                    prop_assert!(proven.count() >= 1, "served without a proven check");
+                    if let Some(at) = withdrawn_at {
+                        prop_assert!(now >= at + HOLD, "served {:?} into the hold-down", now - at);
+                    }
+                }
+                if transition.from.is_serving() && !transition.to.is_serving() {
+                    withdrawn_at = Some(now);
+                }
+                prop_assert_eq!(transition.to, health.verdict());
+            }
+            if health.verdict() == Up {
+                prop_assert!(health.checks().all(|check| check.state != CheckState::Failing));
+            }
+        }
+    }
+
+    #[test]
+    fn a_single_check_is_served_only_after_rise_passes_and_withdrawn_by_exactly_fall_failures(
+        rise in 1..5u32,
+        fall in 1..5u32,
+        results in prop::collection::vec(any::<bool>(), 0..300),
+    ) {
+        let now = Instant::now();
+        let mut rules = settings(vec![check("c", rise, fall, false)], Require::All);
+        rules.hold_down = Duration::ZERO;
+        let mut health = Health::new(rules, now);
+        let mut in_a_row = (true, 0u32);
+        for passed in results {
+            in_a_row = if in_a_row.0 == passed { (passed, in_a_row.1 + 1) } else { (passed, 1) };
+            let before = health.verdict();
+            health.on_result(0, outcome(passed), now);
+            let want = match in_a_row {
+                (true, count) if count >= rise => Up,
+                (false, count) if count >= fall => Down,
+                (true | false, _) => before,
+            };
+            prop_assert_eq!(health.verdict(), want);
+        }
+    }
+}

@@ -1,0 +1,412 @@
+//! The one task of a watcher: it waits for events and deadlines, reads sockets, has the program follow
+//! them, and reports what changed.
+
+mod words;
+
+use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
+use std::os::fd::OwnedFd;
+use std::time::{Duration, Instant};
+
+use anycast_common::listener::{Event, Slot, kind};
+use tokio::io::unix::AsyncFd;
+use tokio::sync::mpsc;
+
+use super::error::ListenerError;
+use super::kernel::Kernel;
+use super::ledger::Ledger;
+use super::plan::{Plan, Port, Socket, plan};
+use super::sock_diag::SocketTable;
+use super::{Process, Report, Watched, clock};
+use crate::health::{FailureKind, Outcome};
+
+/// How often everything is read again: the bound on what no event tells.
+const RESYNC: Duration = Duration::from_secs(1);
+/// After a bind, or when a socket is first followed, its port is read again after this long, then after
+/// twice as long and so on up to the last: a TCP socket listens only after its bind, and one that was
+/// just being released can still be listed.
+const FIRST_LOOK: Duration = Duration::from_millis(1);
+const LAST_LOOK: Duration = Duration::from_millis(512);
+/// Least time between two readings that only binds ask for: anyone may bind, as often as they like.
+const BIND_GAP: Duration = Duration::from_millis(2);
+/// How often one reading starts over because sockets came or went under it.
+const ROUNDS: usize = 8;
+
+/// The task's state.
+pub(super) struct Task<T> {
+    watched: Vec<Watched>,
+    by_port: BTreeMap<Port, Vec<usize>>,
+    kernel: Kernel,
+    wakeup: AsyncFd<OwnedFd>,
+    table: T,
+    ledger: Ledger,
+    /// The serving sockets as they were last read.
+    sockets: HashMap<Port, Vec<Socket>>,
+    /// Sockets released, but perhaps still listed.
+    released: HashSet<u64>,
+    /// Sockets outside of the programs' cgroup that a person was told of.
+    uncovered: HashSet<u64>,
+    last: Vec<Option<bool>>,
+    lost: u64,
+    /// Who released the last socket of a port, for words alone.
+    releasers: HashMap<Port, Process>,
+    /// Who bound a port in another network namespace, for words alone.
+    foreign: HashMap<Port, Process>,
+    agenda: Agenda,
+    reports: mpsc::Sender<Report>,
+}
+
+/// What is to be read, and when.
+struct Agenda {
+    pending: BTreeSet<Port>,
+    due: Option<Instant>,
+    recent: BTreeSet<Port>,
+    look: Duration,
+    look_due: Option<Instant>,
+    resync_due: Instant,
+    last_read: Instant,
+}
+
+impl Agenda {
+    fn next(&self) -> Instant {
+        [self.due, self.look_due]
+            .into_iter()
+            .flatten()
+            .fold(self.resync_due, Instant::min)
+    }
+
+    fn ask(&mut self, port: Port, at: Instant) {
+        self.pending.insert(port);
+        self.due = Some(self.due.map_or(at, |due| due.min(at)));
+    }
+
+    fn look_again(&mut self, ports: impl IntoIterator<Item = Port>, now: Instant) {
+        self.recent.extend(ports);
+        self.look = FIRST_LOOK;
+        self.look_due = Some(now + self.look);
+    }
+
+    /// The ports to read now; empty if it is too early.
+    fn take(&mut self, all: impl Iterator<Item = Port>, now: Instant) -> BTreeSet<Port> {
+        let mut ports = BTreeSet::new();
+        if self.due.is_some_and(|due| due <= now) {
+            self.due = None;
+            ports.append(&mut self.pending);
+        }
+        if self.look_due.is_some_and(|due| due <= now) {
+            ports.extend(&self.recent);
+            self.look *= 2;
+            self.look_due = (self.look <= LAST_LOOK).then(|| now + self.look);
+            if self.look_due.is_none() {
+                self.recent.clear();
+            }
+        }
+        if self.resync_due <= now {
+            ports.extend(all);
+            self.resync_due = now + RESYNC;
+        }
+        if !ports.is_empty() {
+            self.last_read = now;
+        }
+        ports
+    }
+}
+
+/// What one reading showed of a check.
+#[derive(Default)]
+struct Finding {
+    plan: Plan,
+    emptied: Vec<Slot>,
+}
+
+impl<T: SocketTable> Task<T> {
+    pub(super) fn new(
+        watched: Vec<Watched>,
+        mut kernel: Kernel,
+        table: T,
+        reports: mpsc::Sender<Report>,
+    ) -> Result<Self, ListenerError> {
+        let mut by_port: BTreeMap<Port, Vec<usize>> = BTreeMap::new();
+        for (index, watched) in watched.iter().enumerate() {
+            for port in &watched.ports {
+                by_port.entry(*port).or_default().push(index);
+            }
+        }
+        for port in by_port.keys() {
+            kernel.watch(*port)?;
+        }
+        let now = Instant::now();
+        Ok(Self {
+            ledger: Ledger::new(watched.len()),
+            last: vec![None; watched.len()],
+            watched,
+            by_port,
+            wakeup: kernel.wakeup()?,
+            kernel,
+            table,
+            sockets: HashMap::new(),
+            released: HashSet::new(),
+            uncovered: HashSet::new(),
+            lost: 0,
+            releasers: HashMap::new(),
+            foreign: HashMap::new(),
+            agenda: Agenda {
+                pending: BTreeSet::new(),
+                due: None,
+                recent: BTreeSet::new(),
+                look: FIRST_LOOK,
+                look_due: None,
+                resync_due: now,
+                last_read: now,
+            },
+            reports,
+        })
+    }
+
+    /// Runs until nobody takes the reports.
+    pub(super) async fn run(mut self) {
+        while !self.reports.is_closed() {
+            let deadline = self.agenda.next();
+            tokio::select! {
+                ready = self.wakeup.readable() => match ready {
+                    // Cleared before the events are taken: one that comes meanwhile wakes again.
+                    Ok(mut guard) => guard.clear_ready(),
+                    Err(error) => {
+                        // The runtime shuts down.
+                        tracing::debug!(%error, "listener check ends");
+                        return;
+                    }
+                },
+                () = tokio::time::sleep_until(deadline.into()) => {}
+            }
+            let now = Instant::now();
+            while let Some(event) = self.kernel.next_event() {
+                self.take_event(&event, now);
+            }
+            let ports = self.agenda.take(self.by_port.keys().copied(), now);
+            if ports.is_empty() {
+                continue;
+            }
+            match self.read(&ports).await {
+                Ok(findings) => self.report(findings).await,
+                Err(error) => tracing::error!(%error, "listener check: the maps cannot be kept"),
+            }
+            self.warn_of_lost_events();
+        }
+    }
+
+    fn take_event(&mut self, event: &Event, now: Instant) {
+        match event.kind {
+            kind::RELEASED => {
+                let Some(port) = self.ledger.port(event.cookie) else {
+                    return;
+                };
+                self.released.insert(event.cookie);
+                self.releasers.insert(port, Process::from(event));
+                self.agenda.ask(port, now);
+            }
+            kind::BOUND => {
+                let Some(port) = Port::from_key(event.port) else {
+                    return;
+                };
+                self.note_namespace(port, event);
+                let at = now.max(self.agenda.last_read + BIND_GAP);
+                self.agenda.ask(port, at);
+                self.agenda.look_again([port], now);
+            }
+            other => tracing::error!(kind = other, "the listener program sent an unknown event"),
+        }
+    }
+
+    fn note_namespace(&mut self, port: Port, event: &Event) {
+        if self.kernel.netns().is_none_or(|own| own == event.netns) {
+            self.foreign.remove(&port);
+            return;
+        }
+        let process = Process::from(event);
+        if self.foreign.insert(port, process.clone()).is_none() {
+            tracing::warn!(
+                %port,
+                "{process} bound this port in another network namespace: the listener check sees \
+                 sockets of its own namespace alone, so run anycast in that one"
+            );
+        }
+    }
+
+    /// Reads the sockets of `ports` and has the program follow them, until both agree.
+    async fn read(
+        &mut self,
+        ports: &BTreeSet<Port>,
+    ) -> Result<BTreeMap<usize, Finding>, ListenerError> {
+        let mut findings: BTreeMap<usize, Finding> = BTreeMap::new();
+        for _ in 0..ROUNDS {
+            let binds: Vec<(Port, u64)> = ports
+                .iter()
+                .map(|port| Ok((*port, self.kernel.binds(*port)?)))
+                .collect::<Result<_, ListenerError>>()?;
+            self.read_sockets(ports).await;
+            let again = self.install(ports, &mut findings)?;
+            for (port, binds) in binds {
+                self.kernel.saw_binds(port, binds)?;
+            }
+            if !again {
+                break;
+            }
+        }
+        Ok(findings)
+    }
+
+    async fn read_sockets(&mut self, ports: &BTreeSet<Port>) {
+        match self.table.read(ports).await {
+            Ok(listed) => {
+                let listed_cookies: HashSet<u64> =
+                    listed.iter().map(|socket| socket.cookie).collect();
+                let was_here = |cookie: &u64| {
+                    ports.iter().any(|port| {
+                        self.sockets
+                            .get(port)
+                            .is_some_and(|sockets| sockets.iter().any(|s| s.cookie == *cookie))
+                    })
+                };
+                let forgotten: Vec<u64> = self
+                    .released
+                    .iter()
+                    .filter(|cookie| was_here(cookie) && !listed_cookies.contains(cookie))
+                    .copied()
+                    .collect();
+                for port in ports {
+                    self.sockets.insert(*port, Vec::new());
+                }
+                for socket in listed {
+                    self.sockets.entry(socket.port).or_default().push(socket);
+                }
+                for cookie in forgotten {
+                    self.released.remove(&cookie);
+                }
+            }
+            // What was known still holds, but for what the program saw go.
+            Err(error) => tracing::warn!(%error, "listener check: sockets cannot be read"),
+        }
+        for port in ports {
+            if let Some(sockets) = self.sockets.get_mut(port) {
+                sockets.retain(|socket| !self.released.contains(&socket.cookie));
+            }
+        }
+    }
+
+    /// Has the program follow what was read; true if it must be read again.
+    fn install(
+        &mut self,
+        ports: &BTreeSet<Port>,
+        findings: &mut BTreeMap<usize, Finding>,
+    ) -> Result<bool, ListenerError> {
+        self.warn_of_uncovered(ports);
+        let checks: BTreeSet<usize> = ports
+            .iter()
+            .filter_map(|port| self.by_port.get(port))
+            .flatten()
+            .copied()
+            .collect();
+        let mut again = false;
+        for check in checks {
+            let watched = &self.watched[check];
+            let plan = plan(watched, &self.sockets);
+            let installed =
+                self.ledger
+                    .install(&mut self.kernel, check, watched.dataplane, &plan.sets)?;
+            if installed.fresh {
+                self.agenda
+                    .look_again(ports.iter().copied(), Instant::now());
+            }
+            again |= installed.fresh || !installed.gone.is_empty();
+            self.released.extend(installed.gone);
+            let finding = findings.entry(check).or_default();
+            finding.plan = plan;
+            finding.emptied.extend(installed.emptied);
+        }
+        Ok(again)
+    }
+
+    fn warn_of_uncovered(&mut self, ports: &BTreeSet<Port>) {
+        for socket in ports
+            .iter()
+            .filter_map(|port| self.sockets.get(port))
+            .flatten()
+        {
+            if let Some(cgroup) = socket.cgroup
+                && !self.kernel.covers(cgroup)
+                && self.uncovered.insert(socket.cookie)
+            {
+                tracing::warn!(
+                    port = %socket.port,
+                    "the socket was created outside of the cgroup {}: its release is seen within a \
+                     second only",
+                    self.kernel.cgroup().display()
+                );
+            }
+        }
+    }
+
+    async fn report(&mut self, findings: BTreeMap<usize, Finding>) {
+        for (check, finding) in findings {
+            for report in self.judge(check, &finding) {
+                // Fails when nobody takes reports any more; then the task ends.
+                let _ended = self.reports.send(report).await;
+            }
+        }
+    }
+
+    /// What to report of a check: what changed, and every time the program took the service down.
+    fn judge(&mut self, check: usize, finding: &Finding) -> Vec<Report> {
+        let served = finding.plan.unserved.is_empty();
+        let first = |times: &dyn Fn(&Slot) -> u64| {
+            finding
+                .emptied
+                .iter()
+                .map(times)
+                .filter(|at| *at != 0)
+                .min()
+        };
+        let emptied_at = first(&|slot| slot.emptied_at);
+        let down_at = first(&|slot| slot.down_at);
+        let mut reports = Vec::new();
+        if down_at.is_some() || (!served && self.last[check] != Some(false)) {
+            let detail = words::failure(&finding.plan, &self.releasers, &self.foreign);
+            reports.push(Report {
+                at: emptied_at.map_or_else(Instant::now, clock::instant),
+                dataplane_down: down_at.map(clock::instant),
+                ..self.report_of(check, Outcome::fail(FailureKind::Refused, detail))
+            });
+            self.last[check] = Some(false);
+        }
+        if served && self.last[check] != Some(true) {
+            let detail = words::success(&finding.plan);
+            reports.push(self.report_of(check, Outcome::pass(detail)));
+            self.last[check] = Some(true);
+        }
+        reports
+    }
+
+    fn report_of(&self, check: usize, outcome: Outcome) -> Report {
+        Report {
+            service: self.watched[check].service,
+            check: self.watched[check].check,
+            outcome,
+            at: Instant::now(),
+            dataplane_down: None,
+        }
+    }
+
+    fn warn_of_lost_events(&mut self) {
+        match self.kernel.events_lost() {
+            Ok(lost) if lost != self.lost => {
+                tracing::warn!(
+                    lost = lost - self.lost,
+                    "listener events were lost: the ring buffer was full"
+                );
+                self.lost = lost;
+            }
+            Ok(_) => {}
+            Err(error) => tracing::warn!(%error, "listener check"),
+        }
+    }
+}

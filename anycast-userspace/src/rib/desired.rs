@@ -1,0 +1,105 @@
+//! The routes that the controller wants announced, as one value with a generation.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use ipnet::IpNet;
+
+use super::Attributes;
+
+/// One route to announce.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Route {
+    /// The service that owns the prefix; peers can be limited to some services.
+    pub service: Arc<str>,
+    /// How it is announced. Routes that share one `Arc` compare and pack fastest.
+    pub attributes: Arc<Attributes>,
+    /// The peers that get it, by name; `None`: all of them.
+    pub peers: Option<Arc<[String]>>,
+}
+
+impl Route {
+    /// A route for all peers.
+    pub fn new(service: &str, attributes: Attributes) -> Self {
+        Self {
+            service: service.into(),
+            attributes: Arc::new(attributes),
+            peers: None,
+        }
+    }
+
+    /// Whether another route shares all of this one's parts (cheap; equal parts may still be apart).
+    pub fn is_same(&self, other: &Self) -> bool {
+        let same_peers = match (&self.peers, &other.peers) {
+            (None, None) => true,
+            (Some(ours), Some(theirs)) => Arc::ptr_eq(ours, theirs),
+            (Some(_), None) | (None, Some(_)) => false,
+        };
+        same_peers
+            && Arc::ptr_eq(&self.attributes, &other.attributes)
+            && Arc::ptr_eq(&self.service, &other.service)
+    }
+
+    /// Whether the peer of this name is among those that get it.
+    pub fn is_for(&self, peer: &str) -> bool {
+        self.peers
+            .as_ref()
+            .is_none_or(|names| names.iter().any(|name| name == peer))
+    }
+}
+
+/// Everything that should be announced. A later value replaces an earlier one as a whole.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct DesiredRoutes {
+    /// Grows with every decision; peers report the generation that they have applied.
+    pub generation: u64,
+    routes: BTreeMap<IpNet, Route>,
+}
+
+impl DesiredRoutes {
+    /// No routes, at a generation.
+    pub fn new(generation: u64) -> Self {
+        Self {
+            generation,
+            routes: BTreeMap::new(),
+        }
+    }
+
+    /// Adds a route, or replaces the one for the same prefix. Host bits are cleared.
+    pub fn insert(&mut self, prefix: IpNet, route: Route) {
+        self.routes.insert(prefix.trunc(), route);
+    }
+
+    /// Removes the route for a prefix.
+    pub fn remove(&mut self, prefix: IpNet) -> Option<Route> {
+        self.routes.remove(&prefix.trunc())
+    }
+
+    /// The routes, in the order of their prefixes.
+    pub fn iter(&self) -> impl Iterator<Item = (&IpNet, &Route)> {
+        self.routes.iter()
+    }
+
+    /// How many routes there are.
+    pub fn len(&self) -> usize {
+        self.routes.len()
+    }
+
+    /// Whether there is none.
+    pub fn is_empty(&self) -> bool {
+        self.routes.is_empty()
+    }
+
+    /// Whether a prefix is among them.
+    pub fn contains(&self, prefix: &IpNet) -> bool {
+        self.routes.contains_key(prefix)
+    }
+}
+
+impl Extend<(IpNet, Route)> for DesiredRoutes {
+    fn extend<T: IntoIterator<Item = (IpNet, Route)>>(&mut self, routes: T) {
+        for (prefix, route) in routes {
+            self.insert(prefix, route);
+        }
+    }
+}

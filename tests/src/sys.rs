@@ -1,0 +1,118 @@
+//! The system calls that have no safe wrapper: what a child does before exec, and `bpf(2)`.
+#![expect(
+    unsafe_code,
+    reason = "pre_exec and bpf(2) have no safe form; they are kept in this module alone"
+)]
+
+use std::fs::File;
+use std::io;
+use std::os::fd::{AsRawFd as _, FromRawFd as _, OwnedFd, RawFd};
+use std::os::unix::process::CommandExt as _;
+use std::process::Command;
+
+use nix::sched::{CloneFlags, setns};
+use nix::sys::signal::{SigSet, Signal};
+
+/// Lets `command` run in the network namespace `netns` (or in the present one), with no signal blocked,
+/// and die with the thread that starts it.
+pub(crate) fn confine(command: &mut Command, netns: Option<File>) {
+    let before_exec = move || {
+        if let Some(netns) = &netns {
+            setns(netns, CloneFlags::CLONE_NEWNET)?;
+        }
+        SigSet::empty().thread_set_mask()?;
+        nix::sys::prctl::set_pdeathsig(Signal::SIGKILL)?;
+        Ok(())
+    };
+    // SAFETY: between fork and exec the closure makes three system calls and allocates nothing.
+    unsafe { command.pre_exec(before_exec) };
+}
+
+const BPF_PROG_LOAD: libc::c_long = 5;
+const BPF_LINK_CREATE: libc::c_long = 28;
+const BPF_PROG_TYPE_XDP: u32 = 6;
+const BPF_XDP: u32 = 37;
+const XDP_FLAGS_DRV_MODE: u32 = 1 << 2;
+
+/// `r0 = XDP_PASS; exit`, encoded as in the kernel's `struct bpf_insn`.
+const PASS: [[u8; 8]; 2] = [[0xb7, 0, 0, 0, 2, 0, 0, 0], [0x95, 0, 0, 0, 0, 0, 0, 0]];
+
+/// The head of `union bpf_attr` for BPF_PROG_LOAD, up to `expected_attach_type`.
+#[repr(C)]
+#[derive(Default)]
+struct ProgLoad {
+    prog_type: u32,
+    insn_cnt: u32,
+    insns: u64,
+    license: u64,
+    log_level: u32,
+    log_size: u32,
+    log_buf: u64,
+    kern_version: u32,
+    prog_flags: u32,
+    prog_name: [u8; 16],
+    prog_ifindex: u32,
+    expected_attach_type: u32,
+}
+
+/// The head of `union bpf_attr` for BPF_LINK_CREATE, up to `flags`.
+#[repr(C)]
+struct LinkCreate {
+    prog_fd: u32,
+    target_ifindex: u32,
+    attach_type: u32,
+    flags: u32,
+}
+
+const _: () = assert!(size_of::<ProgLoad>() == 72);
+const _: () = assert!(size_of::<LinkCreate>() == 16);
+
+/// Attaches an XDP program that passes everything to the interface `ifindex` of the calling thread's
+/// network namespace, in native mode. Closing the returned link detaches it.
+///
+/// # Errors
+/// What bpf(2) says, with the step that failed.
+pub(crate) fn attach_xdp_pass(ifindex: u32) -> io::Result<OwnedFd> {
+    let mut prog_name = [0; 16];
+    prog_name[..8].copy_from_slice(b"lab_pass");
+    let load = ProgLoad {
+        prog_type: BPF_PROG_TYPE_XDP,
+        insn_cnt: 2,
+        insns: PASS.as_ptr() as u64,
+        license: c"GPL".as_ptr() as u64,
+        prog_name,
+        expected_attach_type: BPF_XDP,
+        ..ProgLoad::default()
+    };
+    // SAFETY: the attributes match the command, and the pointers in them outlive the call.
+    let program = unsafe { bpf(BPF_PROG_LOAD, &load) }?;
+    let link = LinkCreate {
+        prog_fd: program.as_raw_fd().cast_unsigned(),
+        target_ifindex: ifindex,
+        attach_type: BPF_XDP,
+        flags: XDP_FLAGS_DRV_MODE,
+    };
+    // SAFETY: the attributes match the command and hold no pointer.
+    unsafe { bpf(BPF_LINK_CREATE, &link) }
+}
+
+/// # Safety
+/// `attr` must be what `command` takes, with valid pointers inside; the command must return a new file
+/// descriptor.
+unsafe fn bpf<T>(command: libc::c_long, attr: &T) -> io::Result<OwnedFd> {
+    // SAFETY: the kernel reads `size_of::<T>()` bytes of `attr`; the caller vouches for the rest.
+    let fd = unsafe {
+        libc::syscall(
+            libc::SYS_bpf,
+            command,
+            std::ptr::from_ref(attr),
+            size_of::<T>(),
+        )
+    };
+    if fd < 0 {
+        return Err(io::Error::last_os_error());
+    }
+    let fd = RawFd::try_from(fd).map_err(io::Error::other)?;
+    // SAFETY: bpf(2) has just returned this descriptor to us alone.
+    Ok(unsafe { OwnedFd::from_raw_fd(fd) })
+}

@@ -1,0 +1,147 @@
+//! FRR as a BFD peer: zebra, which knows the interfaces, and bfdd.
+
+use std::fmt::Write as _;
+use std::net::IpAddr;
+use std::time::Duration;
+
+use anycast_tests::peers::{Daemon, Router, Scratch, run, wait_until};
+use anyhow::{Context as _, Result};
+use serde_json::Value;
+
+use crate::daemon::{ADDRESSES, BfdDaemon, View};
+
+/// Where Debian's package has the daemons.
+const LIBRARY: &str = "/usr/lib/frr";
+
+pub(crate) struct Frr {
+    scratch: Scratch,
+    namespace: u32,
+    zebra: Option<Daemon>,
+    bfdd: Option<Daemon>,
+}
+
+impl Frr {
+    fn directory(&self) -> String {
+        self.scratch.path().to_string_lossy().into_owned()
+    }
+
+    fn daemon(&self, name: &str, more: &[&str]) -> Result<Daemon> {
+        let directory = self.directory();
+        let configuration = format!("{directory}/{name}.conf");
+        let pid = format!("{directory}/{name}.pid");
+        let zserv = format!("{directory}/zserv.api");
+        let mut arguments = vec!["-f", &configuration, "-i", &pid, "-z", &zserv];
+        arguments.extend(["--vty_socket", &directory]);
+        arguments.extend(more);
+        let log = self.scratch.path().join(format!("{name}.log"));
+        Daemon::start(
+            self.namespace,
+            &log,
+            &format!("{LIBRARY}/{name}"),
+            &arguments,
+        )
+    }
+
+    fn vtysh(&self, commands: &[&str]) -> Result<String> {
+        let directory = self.directory();
+        let mut arguments = vec!["--vty_socket", &directory];
+        arguments.extend(commands.iter().flat_map(|command| ["-c", command]));
+        run("vtysh", &arguments)
+    }
+
+    fn session(&self, node: IpAddr) -> Result<Value> {
+        let text = self.vtysh(&["show bfd peers json"])?;
+        let peers: Vec<Value> = serde_json::from_str(&text)?;
+        let address = Value::String(node.to_string());
+        let found = peers.into_iter().find(|peer| peer["peer"] == address);
+        found.with_context(|| format!("no session with {node} in:\n{text}"))
+    }
+
+    /// What FRR says of the reason that the node last gave.
+    pub(crate) fn remote_diagnostic(&self, node: IpAddr) -> Result<String> {
+        let session = self.session(node)?;
+        Ok(session["remote-diagnostic"]
+            .as_str()
+            .unwrap_or_default()
+            .to_owned())
+    }
+
+    /// Applies a command to every session: `"shutdown"`.
+    pub(crate) fn configure_peers(&self, command: &str) -> Result<()> {
+        for (node, router) in ADDRESSES {
+            let peer = peer(node, router);
+            self.vtysh(&["configure terminal", "bfd", &peer, command])?;
+        }
+        Ok(())
+    }
+}
+
+fn peer(node: &str, router: &str) -> String {
+    format!("peer {node} local-address {router} interface router1")
+}
+
+impl BfdDaemon for Frr {
+    fn start(router: &Router) -> Result<Self> {
+        let scratch = Scratch::new("bfd-frr")?;
+        let mut frr = Self {
+            scratch,
+            namespace: router.pid(),
+            zebra: None,
+            bfdd: None,
+        };
+        run("chown", &["frr:frr", &frr.directory()])?;
+        let mut text = "log stdout\nbfd\n".to_owned();
+        for (node, router) in ADDRESSES {
+            write!(
+                text,
+                " {}\n  receive-interval 50\n  transmit-interval 50\n  detect-multiplier 3\n !\n",
+                peer(node, router)
+            )?;
+        }
+        std::fs::write(frr.scratch.path().join("bfdd.conf"), text)?;
+        std::fs::write(frr.scratch.path().join("zebra.conf"), "log stdout\n")?;
+        frr.zebra = Some(frr.daemon("zebra", &[])?);
+        let zserv = frr.scratch.path().join("zserv.api");
+        wait_until("zebra listens", Duration::from_secs(10), || {
+            zserv.exists().then_some(())
+        })?;
+        frr.restart()?;
+        Ok(frr)
+    }
+
+    fn kill(&mut self) {
+        self.bfdd = None;
+    }
+
+    fn restart(&mut self) -> Result<()> {
+        self.kill();
+        let control = format!("{}/bfdd.sock", self.directory());
+        self.bfdd = Some(self.daemon("bfdd", &["--bfdctl", &control])?);
+        wait_until("bfdd answers", Duration::from_secs(10), || {
+            self.vtysh(&["show bfd peers json"]).ok()
+        })?;
+        Ok(())
+    }
+
+    fn pid(&self) -> Result<u32> {
+        Ok(self.bfdd.as_ref().context("bfdd was killed")?.pid())
+    }
+
+    fn view(&self, node: IpAddr) -> Result<View> {
+        let session = self.session(node)?;
+        let interval = |key: &str| session[key].as_u64().unwrap_or_default();
+        let transmit = interval("transmit-interval").max(interval("remote-receive-interval"));
+        Ok(View {
+            up: session["status"] == "up",
+            transmit: Duration::from_millis(transmit),
+        })
+    }
+
+    fn set_interval(&self, interval: Duration) -> Result<()> {
+        let millis = interval.as_millis();
+        for direction in ["receive", "transmit"] {
+            self.configure_peers(&format!("{direction}-interval {millis}"))?;
+        }
+        Ok(())
+    }
+}

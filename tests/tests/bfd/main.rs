@@ -1,0 +1,11 @@
+//! BFD against real daemons and an independent decoder, in network namespaces. Needs root, and the packages
+//! bird2, frr and tshark.
+
+mod bird;
+mod child;
+mod daemon;
+mod frr;
+mod hostile;
+mod node;
+mod story;
+mod wire;

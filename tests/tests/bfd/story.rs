@@ -1,0 +1,265 @@
+//! The same stories, told to every daemon: up, down, held down, other timers.
+
+use std::time::{Duration, Instant};
+
+use anycast_tests::peers::{in_namespace, run, wait_until};
+use anycast_userspace::bfd::{DownReason, EventKind, State};
+use anycast_userspace::config::Span;
+use anycast_userspace::config::bfd::Bfd;
+use anyhow::Result;
+use nix::sys::signal::Signal;
+
+use crate::bird::Bird;
+use crate::child::NodeProcess;
+use crate::daemon::{ADDRESSES, BfdDaemon, router};
+use crate::frr::Frr;
+use crate::node::{Node, ours};
+
+/// IPv4, IPv6 and link-local.
+const ALL: usize = ADDRESSES.len();
+const INTERVAL: Duration = Duration::from_millis(50);
+const DETECTION: Duration = Duration::from_millis(150);
+/// What a failure may take to be noticed: the Detection Time, and a busy machine's delays.
+const NOTICED: Duration = Duration::from_millis(300);
+
+fn told_to<D: BfdDaemon + 'static>(story: fn(&mut D, &mut Node) -> Result<()>) {
+    in_namespace(move || {
+        let router = router().expect("a router");
+        let mut daemon = D::start(&router).expect("the daemon starts");
+        let mut node = Node::start(ALL, &Bfd::default()).expect("BFD starts");
+        node.wait_until_up().expect("the sessions come up");
+        story(&mut daemon, &mut node).expect("the story holds");
+    });
+}
+
+fn is_timeout(kind: EventKind) -> bool {
+    kind == EventKind::Down(DownReason::DetectionTimeExpired(DETECTION))
+}
+
+fn sessions_agree_on_50_ms_times_3(daemon: &mut impl BfdDaemon, node: &mut Node) -> Result<()> {
+    node.wait_for_status(|session| {
+        session.state == State::Up
+            && session.remote_state == State::Up
+            && session.transmit_interval == Some(Span(INTERVAL))
+            && session.receive_interval == Some(Span(INTERVAL))
+            && session.detection_time == Some(Span(DETECTION))
+    })?;
+    for address in ours(ALL) {
+        daemon.wait_for(address, |view| view.up && view.transmit == INTERVAL)?;
+    }
+    node.nothing_happens_for(Duration::from_secs(2))?;
+    assert_eq!(node.states(), [State::Up; ALL]);
+    Ok(())
+}
+
+fn a_stopped_daemon_is_noticed(daemon: &mut impl BfdDaemon, node: &mut Node) -> Result<()> {
+    node.wait_for_status(|session| session.detection_time == Some(Span(DETECTION)))?;
+    let stopped = Instant::now();
+    daemon.signal(Signal::SIGSTOP)?;
+    let events = node.wait_for_each(is_timeout, Duration::from_secs(2));
+    daemon.signal(Signal::SIGCONT)?;
+    for event in events? {
+        let took = event.at - stopped;
+        println!("stopped: {} is down after {took:?}", event.peer);
+        // Its last packet left at most one interval before.
+        assert!(
+            (DETECTION - INTERVAL..=Duration::from_millis(200)).contains(&took),
+            "{} took {took:?}",
+            event.peer
+        );
+    }
+    node.wait_until_up()
+}
+
+fn a_killed_daemon_is_noticed_and_comes_back(
+    daemon: &mut impl BfdDaemon,
+    node: &mut Node,
+) -> Result<()> {
+    node.wait_for_status(|session| session.detection_time == Some(Span(DETECTION)))?;
+    let killed = Instant::now();
+    daemon.kill();
+    for event in node.wait_for_each(is_timeout, Duration::from_secs(2))? {
+        let took = event.at - killed;
+        println!("killed: {} is down after {took:?}", event.peer);
+        assert!(took < NOTICED, "{} took {took:?}", event.peer);
+    }
+    daemon.restart()?;
+    node.wait_until_up()
+}
+
+fn a_lost_link_is_noticed_on_both_sides(
+    daemon: &mut impl BfdDaemon,
+    node: &mut Node,
+) -> Result<()> {
+    node.wait_for_status(|session| session.detection_time == Some(Span(DETECTION)))?;
+    // Everything is dropped, and the interface stays up: nothing but silence tells.
+    let lost = Instant::now();
+    run(
+        "tc",
+        &[
+            "qdisc", "add", "dev", "node1", "root", "netem", "loss", "100%",
+        ],
+    )?;
+    let address = ours(1).next().expect("an address");
+    wait_until("the router sees it", Duration::from_secs(2), || {
+        daemon.view(address).ok().filter(|view| !view.up)
+    })?;
+    let took = lost.elapsed();
+    println!("lost: the router says down after {took:?}");
+    assert!(took < NOTICED, "the router took {took:?}");
+    run("tc", &["qdisc", "delete", "dev", "node1", "root"])?;
+    // The router has said that it does not hear us, or the link was back before it could.
+    node.wait_for_each(
+        |kind| matches!(kind, EventKind::Down(_)),
+        Duration::from_secs(2),
+    )?;
+    node.wait_until_up()
+}
+
+fn holding_down_is_told_to_the_router(daemon: &mut impl BfdDaemon, node: &mut Node) -> Result<()> {
+    node.set_admin_down(true);
+    for address in ours(ALL) {
+        daemon.wait_for(address, |view| !view.up)?;
+    }
+    node.nothing_happens_for(Duration::from_millis(500))?;
+    assert_eq!(node.states(), [State::AdminDown; ALL]);
+    node.set_admin_down(false);
+    node.wait_until_up()
+}
+
+fn timers_change_while_the_session_is_up(
+    daemon: &mut impl BfdDaemon,
+    node: &mut Node,
+) -> Result<()> {
+    let slower = Duration::from_millis(200);
+    node.configure(&Bfd {
+        interval: Span(slower),
+        ..Bfd::default()
+    });
+    // Ours changes only once the router has answered the poll.
+    node.wait_for_status(|session| session.transmit_interval == Some(Span(slower)))?;
+    node.wait_for_status(|session| session.detection_time == Some(Span(slower * 3)))?;
+    node.configure(&Bfd::default());
+    node.wait_for_status(|session| session.detection_time == Some(Span(DETECTION)))?;
+
+    let theirs = Duration::from_millis(120);
+    daemon.set_interval(theirs)?;
+    node.wait_for_status(|session| {
+        session.receive_interval == Some(Span(theirs))
+            && session.transmit_interval == Some(Span(theirs))
+    })?;
+    node.nothing_happens_for(Duration::from_secs(1))?;
+    assert_eq!(node.states(), [State::Up; ALL]);
+    Ok(())
+}
+
+fn a_shutdown_is_no_failure(daemon: &mut impl BfdDaemon, node: &mut Node) -> Result<()> {
+    let began = Instant::now();
+    node.block_on(node.manager.shutdown(Duration::from_secs(5)));
+    assert!(
+        began.elapsed() < Duration::from_secs(2),
+        "it ends once the router has answered"
+    );
+    for address in ours(ALL) {
+        daemon.wait_for(address, |view| !view.up)?;
+    }
+    Ok(())
+}
+
+fn a_killed_node_is_noticed<D: BfdDaemon>() {
+    in_namespace(|| {
+        let router = router().expect("a router");
+        let daemon = D::start(&router).expect("the daemon starts");
+        let mut node = NodeProcess::start(ALL).expect("the node starts");
+        for address in ours(ALL) {
+            daemon
+                .wait_for(address, |view| view.up && view.transmit == INTERVAL)
+                .expect("the sessions come up");
+        }
+        let killed = Instant::now();
+        node.kill().expect("it can be killed");
+        for address in ours(ALL) {
+            daemon.wait_for(address, |view| !view.up).expect("noticed");
+            let took = killed.elapsed();
+            println!("killed: the router says {address} is down after {took:?}");
+            assert!(took < NOTICED, "{address} took {took:?}");
+        }
+    });
+}
+
+macro_rules! stories {
+    ($module:ident, $daemon:ty) => {
+        mod $module {
+            use super::*;
+
+            stories!(@each $daemon: sessions_agree_on_50_ms_times_3, a_stopped_daemon_is_noticed,
+                a_killed_daemon_is_noticed_and_comes_back, a_lost_link_is_noticed_on_both_sides,
+                holding_down_is_told_to_the_router, timers_change_while_the_session_is_up,
+                a_shutdown_is_no_failure);
+
+            #[test]
+            fn a_killed_node_is_noticed() {
+                super::a_killed_node_is_noticed::<$daemon>();
+            }
+        }
+    };
+    (@each $daemon:ty: $($story:ident),*) => {
+        $(
+            #[test]
+            fn $story() {
+                told_to::<$daemon>(|daemon, node| super::$story(daemon, node));
+            }
+        )*
+    };
+}
+
+stories!(bird, Bird);
+stories!(frr, Frr);
+
+#[test]
+fn a_router_that_is_held_down_by_its_operator_has_not_failed() {
+    told_to::<Frr>(|frr, node| {
+        frr.configure_peers("shutdown")?;
+        node.wait_for_each(
+            |kind| kind == EventKind::PeerAdminDown,
+            Duration::from_secs(2),
+        )?;
+        node.nothing_happens_for(Duration::from_secs(1))?;
+        frr.configure_peers("no shutdown")?;
+        node.wait_until_up()
+    });
+}
+
+#[test]
+fn frr_understands_why_the_node_is_held_down() {
+    told_to::<Frr>(|frr, node| {
+        node.set_admin_down(true);
+        for address in ours(ALL) {
+            frr.wait_for(address, |view| !view.up)?;
+            assert_eq!(frr.remote_diagnostic(address)?, "administratively down");
+        }
+        Ok(())
+    });
+}
+
+#[test]
+fn a_busy_machine_loses_no_session() {
+    told_to::<Bird>(|_, node| {
+        let until = Instant::now() + Duration::from_secs(5);
+        let burners = std::thread::available_parallelism()?.get() * 2;
+        let threads: Vec<_> = (0..burners)
+            .map(|_| {
+                std::thread::spawn(move || {
+                    while Instant::now() < until {
+                        std::hint::spin_loop();
+                    }
+                })
+            })
+            .collect();
+        node.nothing_happens_for(Duration::from_secs(5))?;
+        for thread in threads {
+            thread.join().expect("a burner ends");
+        }
+        Ok(())
+    });
+}

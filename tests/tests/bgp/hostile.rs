@@ -1,0 +1,329 @@
+//! Peers that are slow, silent, many, or wrong: the speaker stays up, small, and fair to the others.
+
+use std::time::{Duration, Instant};
+
+use anycast_tests::peers::{in_namespace, run};
+use anycast_userspace::bgp::State;
+use anycast_userspace::rib::{Attributes, DesiredRoutes, Route};
+
+use crate::node::{LIMIT, Node, lockstep, routes, runtime};
+use crate::scripted::{KEEPALIVE, NOTIFICATION, OPEN, Scripted, UPDATE, addresses, message, open};
+
+const ROUTE: &[&str] = &["192.168.250.1/32"];
+
+#[test]
+fn of_two_connections_the_one_of_the_higher_identifier_survives() {
+    // The node's identifier is 10.0.0.1.
+    for (identifier, theirs_survives) in [([10, 0, 0, 9], true), ([9, 0, 0, 9], false)] {
+        in_namespace(move || {
+            runtime().block_on(async {
+                addresses(1);
+                let accept = tokio::spawn(Scripted::accept(1));
+                let mut node = Node::start_on(
+                    "listen = [\"10.0.1.1:179\"]",
+                    &[(1, 65001, "source = \"10.0.1.1\"")],
+                );
+                let mut ours = accept.await.unwrap();
+                let mut theirs = Scripted::connect(1).await.unwrap();
+                for connection in [&mut ours, &mut theirs] {
+                    assert_eq!(connection.read().await.unwrap().0, OPEN);
+                    connection.send(&open(identifier, 90)).await.unwrap();
+                }
+                let (mut winner, mut loser) = if theirs_survives {
+                    (theirs, ours)
+                } else {
+                    (ours, theirs)
+                };
+                // Cease, Connection Collision Resolution.
+                assert_eq!(loser.read_until(NOTIFICATION).await.unwrap(), [6, 7]);
+                winner.send(&message(KEEPALIVE, &[])).await.unwrap();
+                node.established("peer1").await;
+                node.publish(routes(ROUTE, Attributes::default()));
+                let update = winner.read_until(UPDATE).await.unwrap();
+                assert!(update.ends_with(&[32, 192, 168, 250, 1]), "{update:?}");
+            });
+        });
+    }
+}
+
+#[test]
+fn a_connection_beside_an_established_session_is_closed() {
+    in_namespace(|| {
+        runtime().block_on(async {
+            addresses(1);
+            let mut node = Node::start(&[(1, "passive = true")]);
+            let _session = Scripted::establish(1, 90).await.unwrap();
+            node.established("peer1").await;
+            let mut second = Scripted::connect(1).await.unwrap();
+            assert!(second.read().await.is_err(), "the second connection lives");
+            assert_eq!(node.summary("peer1").state, State::Established);
+        });
+    });
+}
+
+/// Time from publishing a generation until one peer has been sent it.
+async fn time_to_apply(node: &mut Node, peer: &str, desired: DesiredRoutes) -> Duration {
+    let start = Instant::now();
+    let generation = node.publish(desired);
+    node.summary_until(peer, |summary| {
+        summary
+            .applied
+            .is_some_and(|(applied, _)| applied >= generation)
+    })
+    .await;
+    start.elapsed()
+}
+
+#[test]
+fn a_thousand_connections_do_not_disturb_another_peer() {
+    in_namespace(|| {
+        runtime().block_on(async {
+            addresses(1);
+            addresses(2);
+            run("ip", &["address", "add", "10.0.3.2/32", "dev", "lo"]).unwrap();
+            let mut node = Node::start(&[(1, "passive = true"), (2, "passive = true")]);
+            let mut good = Scripted::establish(2, 90).await.unwrap();
+            node.established("peer2").await;
+            let before = open_files();
+            let mut crowd = Vec::new();
+            for number in 0..1000 {
+                // Half from the address of a peer, half from nobody's.
+                let link = if number % 2 == 0 { 1 } else { 3 };
+                crowd.push(connect_from(link).await);
+            }
+            let time =
+                time_to_apply(&mut node, "peer2", routes(ROUTE, Attributes::default())).await;
+            assert!(time < Duration::from_millis(100), "{time:?}");
+            good.read_until(UPDATE).await.unwrap();
+            // Each of the crowd takes a descriptor here, in the same process; the node keeps at most a few.
+            let kept = open_files() - before - crowd.len();
+            assert!(kept < 10, "{kept} connections are kept");
+            drop(crowd);
+            let _session = established_soon(1).await;
+            node.established("peer1").await;
+        });
+    });
+}
+
+async fn connect_from(link: u8) -> tokio::net::TcpStream {
+    let socket = tokio::net::TcpSocket::new_v4().unwrap();
+    socket.bind(([10, 0, link, 2], 0).into()).unwrap();
+    socket.connect(([10, 0, 1, 1], 179).into()).await.unwrap()
+}
+
+/// A session as soon as the node takes one: it may still hold a connection of before.
+async fn established_soon(link: u8) -> Scripted {
+    let deadline = Instant::now() + LIMIT;
+    loop {
+        match Scripted::establish(link, 90).await {
+            Ok(peer) => return peer,
+            Err(error) if Instant::now() >= deadline => panic!("no session: {error}"),
+            Err(_) => tokio::time::sleep(Duration::from_millis(20)).await,
+        }
+    }
+}
+
+fn open_files() -> usize {
+    std::fs::read_dir("/proc/self/fd").unwrap().count()
+}
+
+fn many(count: u32, med: u32) -> DesiredRoutes {
+    let route = Route::new(
+        "dns",
+        Attributes {
+            med: Some(med),
+            ..Attributes::default()
+        },
+    );
+    let mut desired = DesiredRoutes::new(0);
+    for host in 0..count {
+        let address = std::net::Ipv4Addr::from(0x0A40_0000 + host);
+        desired.insert(std::net::IpAddr::from(address).into(), route.clone());
+    }
+    desired
+}
+
+#[test]
+fn a_peer_that_stops_reading_is_dropped_after_the_send_hold_time_and_delays_nobody() {
+    in_namespace(|| {
+        runtime().block_on(async {
+            addresses(1);
+            addresses(2);
+            let stuck = "passive = true\nhold_time = \"3s\"\nsend_hold_time = \"4s\"";
+            let mut node = Node::start(&[(1, stuck), (2, "passive = true")]);
+            let silent = Scripted::establish(1, 3).await.unwrap();
+            let mut good = Scripted::establish(2, 90).await.unwrap();
+            node.established("peer1").await;
+            node.established("peer2").await;
+            let reader = tokio::spawn(async move { while good.read().await.is_ok() {} });
+            // It reads nothing, but sends its keepalives.
+            let (_, mut writing) = silent.stream.into_split();
+            let alive = tokio::spawn(async move {
+                use tokio::io::AsyncWriteExt;
+                while writing.write_all(&message(KEEPALIVE, &[])).await.is_ok() {
+                    tokio::time::sleep(Duration::from_millis(500)).await;
+                }
+            });
+            let start = Instant::now();
+            let mut med = 0;
+            while node.summary("peer1").state == State::Established {
+                assert!(start.elapsed() < LIMIT, "the stuck peer keeps its session");
+                med += 1;
+                let time = time_to_apply(&mut node, "peer2", many(20_000, med)).await;
+                assert!(time < Duration::from_secs(1), "{time:?}");
+                tokio::time::sleep(Duration::from_millis(50)).await;
+            }
+            assert!(
+                med > 20,
+                "the kernel's buffers hold fewer than {med} tables"
+            );
+            let status = node.status("peer1").await;
+            assert!(
+                status.reason.contains("send hold time"),
+                "{}",
+                status.reason
+            );
+            assert_eq!(node.summary("peer2").state, State::Established);
+            alive.abort();
+            reader.abort();
+        });
+    });
+}
+
+#[test]
+fn a_peer_that_sends_one_octet_at_a_time_gets_its_session() {
+    in_namespace(|| {
+        runtime().block_on(async {
+            addresses(1);
+            let mut node = Node::start(&[(1, "passive = true")]);
+            let mut slow = Scripted::connect(1).await.unwrap();
+            slow.stream.set_nodelay(true).unwrap();
+            for octet in [open([10, 0, 1, 2], 90), message(KEEPALIVE, &[])].concat() {
+                slow.send(&[octet]).await.unwrap();
+                tokio::time::sleep(Duration::from_millis(5)).await;
+            }
+            node.established("peer1").await;
+        });
+    });
+}
+
+#[test]
+fn an_erring_peer_is_held_off_for_longer_each_time() {
+    in_namespace(|| {
+        runtime().block_on(async {
+            addresses(1);
+            let _node = Node::start(&[(1, "passive = true\nretry_max = \"10s\"")]);
+            let mut waits = Vec::new();
+            for _ in 0..4 {
+                let start = Instant::now();
+                let mut peer = established_soon(1).await;
+                waits.push(start.elapsed());
+                peer.send(&message(9, &[])).await.unwrap();
+                assert_eq!(peer.read_until(NOTIFICATION).await.unwrap(), [1, 3, 9]);
+            }
+            // 200, 400 and 800 ms, each times 0.75 to 1.
+            for (wait, least) in waits[1..].iter().zip([140, 290, 590]) {
+                assert!(*wait > Duration::from_millis(least), "{waits:?}");
+            }
+        });
+    });
+}
+
+/// How many mutated messages a run sends; more with `ANYCAST_MUTATIONS=1000000`.
+fn mutations() -> u32 {
+    std::env::var("ANYCAST_MUTATIONS")
+        .ok()
+        .and_then(|text| text.parse().ok())
+        .unwrap_or(20_000)
+}
+
+/// An UPDATE with attributes, IPv4 and IPv6 prefixes.
+fn update() -> Vec<u8> {
+    let attributes = [
+        &[0x40, 1, 1, 0][..],
+        &[0x40, 2, 6, 2, 1, 0, 0, 0xFD, 0xE9],
+        &[0x40, 3, 4, 10, 0, 1, 2],
+        &[0x80, 4, 4, 0, 0, 0, 1],
+        &[0xC0, 8, 4, 0xFB, 0xF0, 0, 1],
+        &[
+            0x80, 14, 22, 0, 2, 1, 16, 0xFD, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 1, 0, 0,
+        ],
+    ]
+    .concat();
+    let length = u16::try_from(attributes.len()).unwrap();
+    message(
+        UPDATE,
+        &[
+            &[0, 4, 24, 10, 1, 2],
+            &length.to_be_bytes()[..],
+            &attributes,
+            &[24, 10, 1, 3],
+        ]
+        .concat(),
+    )
+}
+
+#[test]
+fn mutated_messages_neither_stop_the_speaker_nor_make_it_grow() {
+    in_namespace(|| {
+        lockstep().block_on(async {
+            addresses(1);
+            let quick = "passive = true\nretry = \"1ms\"\nretry_max = \"1ms\"";
+            let mut node = Node::start_with(&[(1, 65001, quick)]);
+            let mut random = 0x9E37_79B9_7F4A_7C15_u64;
+            let mut next = move |below: usize| {
+                random ^= random << 13;
+                random ^= random >> 7;
+                random ^= random << 17;
+                usize::try_from(random % u64::try_from(below).unwrap()).unwrap()
+            };
+            let whole = update();
+            let mut peer = established_soon(1).await;
+            let (mut sessions, mut memory) = (0u32, 0);
+            let total = mutations();
+            for number in 0..total {
+                let mut octets = whole.clone();
+                for _ in 0..=next(3) {
+                    // Mostly the body: a broken header ends the session at once.
+                    let at = if next(50) == 0 {
+                        next(octets.len())
+                    } else {
+                        19 + next(octets.len() - 19)
+                    };
+                    octets[at] = u8::try_from(next(256)).unwrap();
+                }
+                if peer.send(&octets).await.is_err() || number % 32 == 0 && is_over(&mut peer) {
+                    peer = established_soon(1).await;
+                    sessions += 1;
+                }
+                if number == total / 2 {
+                    memory = resident_kib();
+                }
+            }
+            drop(peer);
+            let _peer = established_soon(1).await;
+            node.established("peer1").await;
+            assert!(
+                sessions > 10,
+                "the mutations are too tame: {sessions} sessions"
+            );
+            let growth = resident_kib().saturating_sub(memory);
+            assert!(growth < 8 * 1024, "{growth} KiB more than at half time");
+        });
+    });
+}
+
+/// Whether the node has closed the connection.
+fn is_over(peer: &mut Scripted) -> bool {
+    let mut scrap = [0; 4096];
+    matches!(peer.stream.try_read(&mut scrap), Ok(0))
+}
+
+fn resident_kib() -> usize {
+    let status = std::fs::read_to_string("/proc/self/status").unwrap();
+    let line = status
+        .lines()
+        .find(|line| line.starts_with("VmRSS:"))
+        .unwrap();
+    line.split_whitespace().nth(1).unwrap().parse().unwrap()
+}

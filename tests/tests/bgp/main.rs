@@ -1,0 +1,9 @@
+//! The embedded BGP speaker against real routing daemons, in network namespaces. Needs root.
+
+mod bird;
+mod decoders;
+mod frr;
+mod hostile;
+mod interop;
+mod node;
+mod scripted;

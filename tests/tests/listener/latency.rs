@@ -1,0 +1,113 @@
+//! How long it takes from close() and from SIGKILL to the data plane and to the controller.
+
+use super::nsd::Nsd;
+use super::*;
+
+const RUNS: usize = 20;
+/// Bound on the median from the end of the service to the state in the data plane's map.
+const MAP_BOUND: Duration = Duration::from_micros(100);
+
+#[derive(Default)]
+struct Times {
+    down: Vec<Duration>,
+    released: Vec<Duration>,
+    reported: Vec<Duration>,
+}
+
+impl Times {
+    fn add(&mut self, start: Instant, report: &Report) {
+        self.reported.push(start.elapsed());
+        self.released
+            .push(report.at.saturating_duration_since(start));
+        let down = report.dataplane_down.expect("down in the data plane");
+        self.down.push(down.saturating_duration_since(start));
+    }
+
+    fn print(&mut self, what: &str) -> Duration {
+        let median = |times: &mut Vec<Duration>| {
+            times.sort();
+            times[times.len() / 2]
+        };
+        let (released, down) = (median(&mut self.released), median(&mut self.down));
+        let reported = median(&mut self.reported);
+        println!(
+            "{what}, median of {RUNS}: released after {released:?}, data plane down after {down:?} \
+             (most {:?}), reported after {reported:?}",
+            self.down[self.down.len() - 1]
+        );
+        down
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn from_close_to_the_data_plane_is_a_matter_of_microseconds() {
+    for udp in [true, false] {
+        let address = own_address();
+        let mut services = Services::pinned(if udp { "close-udp" } else { "close-tcp" });
+        let mut times = Times::default();
+        for _run in 0..RUNS {
+            let (socket, port): (OwnedFd, Port) = if udp {
+                let socket = UdpSocket::bind(any(address)).unwrap();
+                let port = udp_port(&socket);
+                (socket.into(), port)
+            } else {
+                let socket = TcpListener::bind(any(address)).unwrap();
+                let port = tcp_port(&socket);
+                (socket.into(), port)
+            };
+            services.set(UP);
+            let mut watch = Watch::start(services.settings(&[address], &[port]));
+            watch.pass().await;
+            let start = Instant::now();
+            drop(socket);
+            times.add(start, &watch.fail().await);
+        }
+        let down = times.print(if udp {
+            "close() of UDP"
+        } else {
+            "close() of TCP"
+        });
+        assert!(down < MAP_BOUND, "{down:?}");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_killed_name_server_is_out_of_the_data_plane_before_its_death_is_told() {
+    let address = own_address();
+    let number = udp_port(&UdpSocket::bind(any(address)).unwrap()).number;
+    let mut services = Services::pinned("nsd");
+    let ports = [Port::udp(number), Port::tcp(number)];
+    let mut watch = Watch::start(services.settings(&[address], &ports));
+    watch.fail().await;
+    let mut times = Times::default();
+    for _run in 0..RUNS {
+        let mut nsd = Nsd::start(address, number, None);
+        watch.pass().await;
+        services.set(UP);
+        let start = Instant::now();
+        nsd.kill();
+        let report = watch.fail().await;
+        assert_eq!(services.state(), DOWN);
+        times.add(start, &report);
+    }
+    times.print("SIGKILL of NSD");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_killed_process_is_out_of_the_data_plane_as_it_exits() {
+    let address = own_address();
+    let mut services = Services::pinned("kill");
+    let mut times = Times::default();
+    for _run in 0..RUNS {
+        let socket = UdpSocket::bind(any(address)).unwrap();
+        let port = udp_port(&socket);
+        let mut holder = Holder::of(socket);
+        services.set(UP);
+        let mut watch = Watch::start(services.settings(&[address], &[port]));
+        watch.pass().await;
+        let start = Instant::now();
+        holder.kill();
+        times.add(start, &watch.fail().await);
+    }
+    times.print("SIGKILL of a process");
+}

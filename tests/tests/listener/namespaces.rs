@@ -1,0 +1,98 @@
+//! Sockets elsewhere: in another network namespace, in another cgroup.
+
+use std::sync::mpsc as threads;
+
+use nix::sched::{CloneFlags, unshare};
+
+use super::nsd::Nsd;
+use super::*;
+
+/// A thread in a network namespace of its own that holds a socket until this is dropped.
+struct Elsewhere {
+    _release: threads::Sender<()>,
+}
+
+impl Elsewhere {
+    fn bind(port: Port) -> Self {
+        let (release, wait) = threads::channel::<()>();
+        let (bound, is_bound) = threads::channel();
+        std::thread::spawn(move || {
+            unshare(CloneFlags::CLONE_NEWNET).unwrap();
+            let socket = UdpSocket::bind((Ipv4Addr::UNSPECIFIED, port.number)).unwrap();
+            bound.send(()).unwrap();
+            let _released = wait.recv();
+            drop(socket);
+        });
+        is_bound.recv().unwrap();
+        Self { _release: release }
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_socket_in_another_network_namespace_does_not_count_and_is_named() {
+    let address = own_address();
+    let socket = UdpSocket::bind(any(address)).unwrap();
+    let port = udp_port(&socket);
+    let mut watch = Watch::of(&[address], &[port]);
+    watch.pass().await;
+    let elsewhere = Elsewhere::bind(port);
+    watch.stays_silent(SOON).await;
+    drop(socket);
+    let report = watch.fail().await;
+    let words = report.outcome.detail();
+    assert!(
+        words.contains(&format!("bound {port} in another network namespace")),
+        "{words}"
+    );
+    drop(elsewhere);
+    watch.stays_silent(SOON).await;
+}
+
+/// A cgroup below the root; removed when dropped, once nobody is in it.
+struct Group(PathBuf);
+
+impl Group {
+    fn make(name: &str) -> Self {
+        let root = std::fs::read_to_string("/proc/mounts")
+            .unwrap()
+            .lines()
+            .find_map(|line| {
+                let fields: Vec<&str> = line.split(' ').collect();
+                (fields[2] == "cgroup2").then(|| PathBuf::from(fields[1]))
+            })
+            .expect("a cgroup v2 hierarchy");
+        let path = root.join(format!("listener-{}-{name}", std::process::id()));
+        std::fs::create_dir(&path).unwrap();
+        Self(path)
+    }
+}
+
+impl Drop for Group {
+    fn drop(&mut self) {
+        let _removed = std::fs::remove_dir(&self.0);
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_service_in_a_cgroup_below_is_seen_by_the_root_and_by_its_own_alone() {
+    let (own, other) = (Group::make("own"), Group::make("other"));
+    let address = own_address();
+    let number = tcp_port(&TcpListener::bind(any(address)).unwrap()).number;
+    for (name, cgroup, at_once) in [
+        ("the root", None, true),
+        ("its own", Some(&own), true),
+        ("another", Some(&other), false),
+    ] {
+        let mut settings = settings(&[address], &[Port::tcp(number)]);
+        settings.cgroup = cgroup.map(|group| group.0.clone());
+        let mut watch = Watch::start(settings);
+        watch.fail().await;
+        let mut server = Nsd::start(address, number, Some(&own.0));
+        watch.pass().await;
+        server.kill();
+        let report = watch.fail().await;
+        // Without an event the resync finds it, and can tell no name.
+        let named = report.outcome.detail().contains("released the last one");
+        assert_eq!(named, at_once, "{name}: {report:?}");
+    }
+}

@@ -1,0 +1,60 @@
+//! A real name server.
+
+use std::os::unix::process::CommandExt as _;
+
+use nix::sys::signal::{Signal, killpg};
+use nix::unistd::Pid;
+
+use super::*;
+
+/// NSD with an empty zone list, in a process group of its own; killed when dropped.
+pub(super) struct Nsd {
+    child: Child,
+    _directory: tempfile::TempDir,
+}
+
+impl Nsd {
+    /// Starts it, in a cgroup if one is given.
+    pub(super) fn start(address: IpAddr, port: u16, cgroup: Option<&Path>) -> Self {
+        let directory = tempfile::tempdir().unwrap();
+        let at = directory.path().display();
+        let config = directory.path().join("nsd.conf");
+        std::fs::write(
+            &config,
+            format!(
+                "server:\n  ip-address: {address}@{port}\n  username: \"\"\n  chroot: \"\"\n  \
+                 zonesdir: \"{at}\"\n  database: \"\"\n  pidfile: \"\"\n  \
+                 xfrdfile: \"{at}/xfrd\"\n  zonelistfile: \"{at}/zones\"\n  xfrdir: \"{at}\"\n\
+                 remote-control:\n  control-enable: no\n"
+            ),
+        )
+        .unwrap();
+        let cgroup = cgroup.map_or(Path::new("/dev/null").to_owned(), |directory| {
+            directory.join("cgroup.procs")
+        });
+        let child = Command::new("sh")
+            .args(["-c", r#"echo $$ > "$1" && exec nsd -d -c "$2""#, "sh"])
+            .args([&cgroup, &config])
+            .stderr(Stdio::null())
+            .process_group(0)
+            .spawn()
+            .expect("nsd is installed");
+        Self {
+            child,
+            _directory: directory,
+        }
+    }
+
+    pub(super) fn kill(&mut self) {
+        let group = Pid::from_raw(self.child.id().cast_signed());
+        killpg(group, Signal::SIGKILL).unwrap();
+    }
+}
+
+impl Drop for Nsd {
+    fn drop(&mut self) {
+        let group = Pid::from_raw(self.child.id().cast_signed());
+        let _gone = killpg(group, Signal::SIGKILL);
+        let _reaped = self.child.wait();
+    }
+}

@@ -1,0 +1,235 @@
+//! Ten thousand Service Addresses in one service: how fast they are announced, what a flip costs, and what
+//! the daemon then holds.
+//!
+//! Needs root, BIRD and ip(8). The binary under test is named by `ANYCAST_BIN`, which `cargo xtask test` sets.
+
+use std::fmt::Write as _;
+use std::fs;
+use std::net::Ipv4Addr;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use anycast_tests::clock::Monotonic;
+use anycast_tests::feed::Feed;
+use anycast_tests::lab::control::{Control, Events};
+use anycast_tests::netns::{Namespace, veth};
+use anycast_tests::process::{self, Process};
+use anycast_tests::wait;
+use nix::sys::signal::Signal;
+
+const ADDRESSES: usize = 10_000;
+const FIRST: Ipv4Addr = Ipv4Addr::new(10, 200, 0, 0);
+const PIN: &str = "/sys/fs/bpf/anycast-scale";
+const SOON: Duration = Duration::from_secs(30);
+const ANNOUNCED_WITHIN: Duration = Duration::from_secs(1);
+const MEMORY_KIB: u64 = 40 * 1024;
+
+/// A node with its daemon, and a router with BIRD.
+struct Bench {
+    daemon: Process,
+    _bird: Process,
+    _node: Namespace,
+    _router: Namespace,
+    events: Events,
+    started: Monotonic,
+    health: PathBuf,
+    bird_socket: PathBuf,
+    _directory: tempfile::TempDir,
+}
+
+impl Bench {
+    fn start() -> anyhow::Result<Self> {
+        Namespace::remove_leftovers("anycast-scale-")?;
+        let directory = tempfile::tempdir()?;
+        let path = directory.path();
+        let node = Namespace::create("anycast-scale-node")?;
+        let router = Namespace::create("anycast-scale-router")?;
+        veth((&node, "eth0"), (&router, "eth0"))?;
+        node.ip(&["addr add 10.0.1.2/24 dev eth0"])?;
+        router.ip(&["addr add 10.0.1.1/24 dev eth0"])?;
+        let bird = start_bird(&router, path)?;
+
+        let health = path.join("healthy");
+        fs::write(&health, "")?;
+        let socket = path.join("anycast.sock");
+        let config = path.join("anycast.toml");
+        fs::write(&config, configuration(&socket, &health))?;
+        let binary = binary();
+        let mut command = node.command(&binary.to_string_lossy())?;
+        command.arg("run").arg("-c").arg(&config);
+        let started = Monotonic::now();
+        let daemon = Process::spawn("anycast", command, &path.join("anycast.log"))?;
+        let control = Control::new(&binary, &socket);
+        wait::until("the control socket", SOON, || {
+            Ok(socket.exists().then_some(()))
+        })?;
+        let events = Events::follow("the node", &node, &control, Feed::default())?;
+        Ok(Self {
+            daemon,
+            _bird: bird,
+            _node: node,
+            _router: router,
+            events,
+            started,
+            health,
+            bird_socket: path.join("bird.ctl"),
+            _directory: directory,
+        })
+    }
+
+    /// Waits until BIRD holds `count` routes, and says when.
+    fn bird_holds(&self, count: usize) -> anyhow::Result<Monotonic> {
+        let wanted = format!("{count} of {count} routes");
+        wait::until(&format!("BIRD to hold {count} routes"), SOON, || {
+            let mut birdc = process::command("birdc");
+            birdc
+                .arg("-s")
+                .arg(&self.bird_socket)
+                .args(["show", "route", "count", "protocol", "node"]);
+            let text = process::output(birdc)?;
+            Ok(text.contains(&wanted).then(Monotonic::now))
+        })
+    }
+
+    fn memory_kib(&self) -> anyhow::Result<u64> {
+        let status = fs::read_to_string(format!("/proc/{}/status", self.daemon.id()))?;
+        let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:"));
+        let kib = line.and_then(|line| line.trim().strip_suffix(" kB"));
+        Ok(kib
+            .ok_or_else(|| anyhow::anyhow!("no VmRSS in {status}"))?
+            .parse()?)
+    }
+}
+
+impl Drop for Bench {
+    fn drop(&mut self) {
+        // What cannot be stopped is killed after this, with its namespace.
+        let _ = self.daemon.signal_leader(Signal::SIGTERM);
+        let _ = self.daemon.wait(SOON);
+        // Gone already, if the daemon has ended well.
+        let _ = fs::remove_dir_all(PIN);
+    }
+}
+
+fn binary() -> PathBuf {
+    std::env::var_os("ANYCAST_BIN").map(PathBuf::from).expect(
+        "ANYCAST_BIN names no binary to test: run `cargo xtask test`, or \
+         `cargo build && ANYCAST_BIN=$PWD/target/debug/anycast cargo test -p anycast-tests --test scale`",
+    )
+}
+
+fn start_bird(router: &Namespace, directory: &Path) -> anyhow::Result<Process> {
+    let config = directory.join("bird.conf");
+    fs::write(
+        &config,
+        "router id 10.0.1.1;
+protocol device { }
+protocol bgp node {
+  local 10.0.1.1 as 65001;
+  neighbor 10.0.1.2 as 64512;
+  passive;
+  ipv4 { import all; export none; };
+}
+",
+    )?;
+    let socket = directory.join("bird.ctl");
+    let mut command = router.command("bird")?;
+    command
+        .arg("-f")
+        .arg("-c")
+        .arg(&config)
+        .arg("-s")
+        .arg(&socket);
+    command.arg("-P").arg(directory.join("bird.pid"));
+    let bird = Process::spawn("BIRD", command, &directory.join("bird.log"))?;
+    wait::until("BIRD's socket", SOON, || Ok(socket.exists().then_some(())))?;
+    Ok(bird)
+}
+
+fn configuration(socket: &Path, health: &Path) -> String {
+    let mut addresses = String::new();
+    for offset in 0..u32::try_from(ADDRESSES).expect("a small number") {
+        let _ = write!(
+            addresses,
+            "\"{}\", ",
+            Ipv4Addr::from_bits(FIRST.to_bits() + offset)
+        );
+    }
+    format!(
+        r#"[node]
+name = "scale"
+
+[dataplane]
+interfaces = ["eth0"]
+pin = "{PIN}"
+
+[control]
+socket = "{}"
+
+[bgp]
+local_as = 64512
+router_id = "10.0.1.2"
+
+[[bgp.peers]]
+name = "router"
+address = "10.0.1.1"
+remote_as = 65001
+
+[[services]]
+name = "many"
+addresses = [{addresses}]
+ports = ["udp/53"]
+hold_down = "0s"
+
+[[services.checks]]
+name = "healthy"
+type = "file"
+path = "{}"
+expect = "present"
+interval = "50ms"
+splay = "0s"
+rise = 1
+fall = 1
+"#,
+        socket.display(),
+        health.display(),
+    )
+}
+
+#[test]
+fn ten_thousand_addresses_load_announce_and_flip_as_one_service() -> anyhow::Result<()> {
+    let bench = Bench::start()?;
+    let announced = bench.bird_holds(ADDRESSES)?.since(bench.started);
+
+    let mark = bench.events.mark();
+    let removed = Monotonic::now();
+    fs::remove_file(&bench.health)?;
+    let down = bench
+        .events
+        .wait(mark, "the transition", SOON, |event| event.enters("down"))?;
+    let applied = bench.events.wait(mark, "the map write", SOON, |event| {
+        event.kind == "data_plane_applied" && event.monotonic_ns >= down.monotonic_ns
+    })?;
+    let gone = bench.bird_holds(0)?;
+
+    let memory = bench.memory_kib()?;
+    println!("{ADDRESSES} addresses in one service:");
+    println!("  from start to all routes in the peer: {announced:?}");
+    println!(
+        "  from the failure to the decision: {:?}",
+        down.at().since(removed)
+    );
+    println!("  map writes of the flip: {:?}", applied.writes);
+    println!(
+        "  from the failure to no route in the peer: {:?}",
+        gone.since(removed)
+    );
+    println!("  the daemon holds {memory} KiB");
+    assert_eq!(applied.writes, Some(1), "the flip is one map write");
+    assert!(
+        announced < ANNOUNCED_WITHIN,
+        "announced after {announced:?}"
+    );
+    assert!(memory < MEMORY_KIB, "the daemon holds {memory} KiB");
+    Ok(())
+}

@@ -1,0 +1,162 @@
+//! The keys that break things, and mend them again.
+
+use anycast_tests::lab::Lab;
+use anycast_tests::lab::node::SERVICE;
+use anycast_tests::lab::topology::City;
+use ratatui::crossterm::event::{KeyCode, KeyEvent, KeyEventKind, KeyModifiers};
+
+/// What a key asks for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Action {
+    Quit,
+    OtherCity,
+    KillDns,
+    HangDns,
+    CutLink,
+    Drain,
+    KillController,
+    StopController,
+}
+
+impl Action {
+    /// All, with their keys, in the order of the help line.
+    pub(super) const KEYS: [(&'static str, Self); 8] = [
+        ("Tab", Self::OtherCity),
+        ("k", Self::KillDns),
+        ("h", Self::HangDns),
+        ("l", Self::CutLink),
+        ("d", Self::Drain),
+        ("s", Self::StopController),
+        ("c", Self::KillController),
+        ("q", Self::Quit),
+    ];
+
+    /// What this key asks for.
+    pub(super) fn of(key: KeyEvent) -> Option<Self> {
+        if key.kind == KeyEventKind::Release {
+            return None;
+        }
+        if key.modifiers.contains(KeyModifiers::CONTROL) && key.code == KeyCode::Char('c') {
+            return Some(Self::Quit);
+        }
+        let name = match key.code {
+            KeyCode::Tab => "Tab".to_owned(),
+            KeyCode::Esc => "q".to_owned(),
+            KeyCode::Char(char) => char.to_string(),
+            _ => return None,
+        };
+        Self::KEYS
+            .into_iter()
+            .find(|(key, _)| *key == name)
+            .map(|(_, action)| action)
+    }
+}
+
+/// The user's hand: the city that it is on, and what it did last.
+#[derive(Debug)]
+pub(super) struct Hand {
+    pub(super) city: City,
+    pub(super) said: String,
+    cut: [bool; 2],
+    drained: [bool; 2],
+}
+
+impl Default for Hand {
+    fn default() -> Self {
+        Self {
+            city: City::A,
+            said: String::new(),
+            cut: [false; 2],
+            drained: [false; 2],
+        }
+    }
+}
+
+impl Hand {
+    /// Whether the link to a city's node is cut.
+    pub(super) fn has_cut(&self, city: City) -> bool {
+        self.cut[city as usize]
+    }
+
+    /// Does it, and says so.
+    pub(super) fn act(&mut self, action: Action, lab: &mut Lab) {
+        self.said = match self.attempt(action, lab) {
+            Ok(said) => said,
+            Err(error) => format!("{error:#}"),
+        };
+    }
+
+    /// What the key would do now, for the help line.
+    pub(super) fn label(&self, action: Action, lab: &Lab) -> &'static str {
+        let node = lab.node(self.city);
+        let choose = |broken: bool, mend: &'static str, break_it: &'static str| {
+            if broken { mend } else { break_it }
+        };
+        match action {
+            Action::Quit => "quit",
+            Action::OtherCity => "the other city",
+            Action::KillDns => choose(!node.dns_runs(), "start NSD", "kill NSD"),
+            Action::HangDns => choose(node.dns_hangs(), "let NSD go on", "hang NSD"),
+            Action::CutLink => choose(self.has_cut(self.city), "mend the link", "cut the link"),
+            Action::Drain => choose(self.drained[self.city as usize], "undrain", "drain"),
+            Action::KillController => {
+                choose(!node.controller_runs(), "start anycast", "kill -9 anycast")
+            }
+            Action::StopController => {
+                choose(!node.controller_runs(), "start anycast", "stop anycast")
+            }
+        }
+    }
+
+    fn attempt(&mut self, action: Action, lab: &mut Lab) -> anyhow::Result<String> {
+        let city = self.city;
+        let did = format!("{city}: {}", self.label(action, lab));
+        match action {
+            Action::Quit => {}
+            Action::OtherCity => {
+                self.city = city.other();
+                return Ok(String::new());
+            }
+            Action::KillDns => {
+                let (node, namespace) = lab.node_mut(city);
+                if node.dns_runs() {
+                    node.kill_dns()?;
+                } else {
+                    node.start_dns(namespace)?;
+                }
+            }
+            Action::HangDns => {
+                let hang = !lab.node(city).dns_hangs();
+                lab.node_mut(city).0.hang_dns(hang)?;
+            }
+            Action::CutLink => {
+                let cut = !self.has_cut(city);
+                if cut {
+                    lab.topology().cut_node(city)?;
+                } else {
+                    lab.topology().restore_node(city)?;
+                }
+                self.cut[city as usize] = cut;
+            }
+            Action::Drain => {
+                let drain = !self.drained[city as usize];
+                let command = if drain { "drain" } else { "undrain" };
+                lab.node(city).control().run(&[command, SERVICE])?;
+                self.drained[city as usize] = drain;
+            }
+            Action::KillController | Action::StopController => {
+                let (node, namespace) = lab.node_mut(city);
+                if !node.controller_runs() {
+                    node.start_controller(namespace)?;
+                    self.drained[city as usize] = false;
+                } else if action == Action::KillController {
+                    node.kill_controller()?;
+                } else {
+                    let status = node.stop_controller()?;
+                    return Ok(format!("{did}: {status}"));
+                }
+            }
+        }
+        Ok(did)
+    }
+}

@@ -1,0 +1,11 @@
+//! `cargo xtask setup`: whatever the other commands need, installed if it is missing.
+
+use crate::command::say;
+use crate::{packages, toolchain};
+
+pub(crate) fn run() -> anyhow::Result<()> {
+    toolchain::ensure()?;
+    packages::ensure_tools(packages::TOOLS)?;
+    say("everything is there");
+    Ok(())
+}

@@ -1,0 +1,53 @@
+//! `cargo xtask test`: every test. The unit tests need no privilege; the others run real daemons in
+//! network namespaces and load programs into the kernel, so they need root and say so.
+
+use std::path::PathBuf;
+
+use anyhow::bail;
+
+use crate::command::{cargo, root, run, say};
+use crate::setup;
+
+#[derive(Debug, clap::Args)]
+pub(crate) struct Args {
+    /// Run only the privileged tests whose names contain this
+    filter: Option<String>,
+}
+
+pub(crate) fn run_all(filter: Option<&str>) -> anyhow::Result<()> {
+    if filter.is_none() {
+        run(&mut cargo(&[
+            "test",
+            "--workspace",
+            "--exclude=anycast-ebpf",
+            "--exclude=anycast-tests",
+        ]))?;
+    }
+    run(&mut cargo(&[
+        "build",
+        "--release",
+        "--package=anycast-userspace",
+    ]))?;
+    if !nix::unistd::geteuid().is_root() {
+        bail!("the rest of the tests load XDP programs and make network namespaces: run as root");
+    }
+    let mut privileged = cargo(&["test", "--package=anycast-tests"]);
+    if let Some(filter) = filter {
+        privileged.arg(filter);
+    }
+    run(privileged.env("ANYCAST_BIN", binary()))
+}
+
+/// Where the release build puts the daemon.
+pub(crate) fn binary() -> PathBuf {
+    std::env::var_os("CARGO_TARGET_DIR")
+        .map_or_else(|| root().join("target"), PathBuf::from)
+        .join("release/anycast")
+}
+
+pub(crate) fn run_tests(args: &Args) -> anyhow::Result<()> {
+    setup::run()?;
+    run_all(args.filter.as_deref())?;
+    say("all tests passed");
+    Ok(())
+}

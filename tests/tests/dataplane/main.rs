@@ -3,6 +3,7 @@
 mod answers;
 mod case;
 mod differential;
+mod judge;
 mod limits;
 mod live;
 mod support;

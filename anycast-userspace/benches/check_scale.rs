@@ -1,6 +1,6 @@
 //! 1,000 services with three checks each at one second: what they cost and how late they run.
 //!
-//! `cargo bench -p anycast-userspace --bench check_scale [-- SERVICES [SECONDS]]`. The servers run in
+//! `cargo bench -p anycast-userspace --bench check_scale [-- SERVICES [SECONDS [THREADS]]]`. The servers run in
 //! a process of their own, so that the figures are those of the checks alone. Prints the share of one
 //! core, the lateness of the runs, memory and descriptors; ends with 1 when a limit is passed.
 
@@ -19,6 +19,7 @@ use tokio::sync::mpsc;
 
 const SERVICES: usize = 1000;
 const SECONDS: u64 = 10;
+const THREADS: u64 = 1;
 /// Until every check has settled at its interval.
 const WARM_UP: Duration = Duration::from_secs(4);
 /// Most of one core, in percent.
@@ -33,13 +34,8 @@ fn main() -> ExitCode {
         .skip(1)
         .filter(|argument| argument != "--bench")
         .collect();
-    let runtime = tokio::runtime::Builder::new_multi_thread()
-        .worker_threads(2)
-        .enable_all()
-        .build()
-        .expect("a runtime");
     if arguments.first().is_some_and(|argument| argument == SERVER) {
-        runtime.block_on(serve());
+        runtime(1).block_on(serve());
         return ExitCode::SUCCESS;
     }
     let number = |index: usize, default: u64| {
@@ -48,7 +44,21 @@ fn main() -> ExitCode {
             .map_or(default, |text| text.parse().expect("a number"))
     };
     let services = usize::try_from(number(0, SERVICES as u64)).expect("a number of services");
-    runtime.block_on(measure(services, Duration::from_secs(number(1, SECONDS))))
+    let threads = usize::try_from(number(2, THREADS)).expect("a number of threads");
+    runtime(threads).block_on(measure(services, Duration::from_secs(number(1, SECONDS))))
+}
+
+/// One thread: everything on the main thread. More: so many workers besides it.
+fn runtime(threads: usize) -> tokio::runtime::Runtime {
+    let mut builder = match threads {
+        0 | 1 => tokio::runtime::Builder::new_current_thread(),
+        _ => tokio::runtime::Builder::new_multi_thread(),
+    };
+    builder
+        .worker_threads(threads.max(1))
+        .enable_all()
+        .build()
+        .expect("a runtime")
 }
 
 /// A TCP server that answers HTTP and a DNS server; prints their ports, and serves until it is killed.

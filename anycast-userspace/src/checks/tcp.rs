@@ -47,7 +47,6 @@ impl TcpProbe {
 /// checks do not use up the ephemeral ports.
 pub(super) async fn connect(target: SocketAddr) -> Result<TcpStream, Failure> {
     let stream = TcpStream::connect(target).await?;
-    stream.set_nodelay(true)?;
     SockRef::from(&stream).set_linger(Some(Duration::ZERO))?;
     Ok(stream)
 }

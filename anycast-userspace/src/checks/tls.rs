@@ -49,6 +49,9 @@ impl TlsProbe {
         stream: TcpStream,
         address: IpAddr,
     ) -> Result<TlsStream<TcpStream>, Failure> {
+        // A client's last handshake message and its first request are two writes without an answer
+        // between them; without TLS the first write is the whole request.
+        stream.set_nodelay(true)?;
         let connector = self
             .connector
             .get_or_try_init(|| async { connector(&self.settings) })

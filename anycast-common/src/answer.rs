@@ -88,6 +88,34 @@ fn turn_v6<P: Packet>(packet: &mut P, network: usize, length: u16) -> Option<u32
     Some(source.sum() + destination.sum())
 }
 
+/// The most that an answer keeps of a packet's front: Ethernet, two tags, IPv6, UDP, DNS, a question.
+const FRONT: usize = 14 + 8 + 40 + 8 + 12 + 19;
+/// The most that an answer adds behind it.
+const ADDED: usize = crate::abi::RECORD;
+
+/// Lets the frame end `added` bytes behind its first `front` bytes, which it keeps.
+///
+/// A frame that was sent on the same host may have no room behind it; there is always some before it.
+/// `front` must come from constants: the verifier follows the rest once for each of its values.
+#[inline(always)]
+fn end_at<P: Packet>(packet: &mut P, front: usize, added: usize) -> Option<()> {
+    if packet.resize(front + added) {
+        return Some(());
+    }
+    let missing = P::within((front + added).wrapping_sub(packet.length()), ADDED)?;
+    if front > FRONT || !packet.prepend(missing) {
+        return None;
+    }
+    for place in 0..FRONT {
+        if place >= front {
+            break;
+        }
+        let byte = *packet.load::<1>(missing + place)?;
+        *packet.load_mut::<1>(place)? = byte;
+    }
+    Some(())
+}
+
 /// A length as headers carry it; frames are shorter than 64 KiB.
 #[inline(always)]
 #[expect(

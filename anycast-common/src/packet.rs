@@ -17,6 +17,12 @@ pub trait Packet {
     /// As [`Packet::load`], for writing.
     fn load_mut<const N: usize>(&mut self, offset: usize) -> Option<&mut [u8; N]>;
 
+    /// `value`, if it is at most `limit`: for offsets that come from a difference of lengths.
+    #[inline(always)]
+    fn within(value: usize, limit: usize) -> Option<usize> {
+        (value <= limit).then_some(value)
+    }
+
     /// Cuts or grows the frame to `length` bytes; new bytes hold anything. False: not possible, and
     /// the frame is as it was.
     fn resize(&mut self, length: usize) -> bool;

@@ -139,6 +139,13 @@ impl<S: Span> Packet for Frame<'_, S> {
     }
 
     #[inline(always)]
+    fn within(value: usize, limit: usize) -> Option<usize> {
+        // As for addresses: what is used must be what was compared.
+        let value = advance(value, 0);
+        (value <= limit).then_some(value)
+    }
+
+    #[inline(always)]
     fn resize(&mut self, length: usize) -> bool {
         #[expect(
             clippy::cast_possible_truncation,

@@ -12,6 +12,8 @@ use anycast_userspace::listener::{Port, Report, Settings, Watched, Watcher};
 use aya::maps::{Array, Map, MapData};
 use tokio::sync::mpsc;
 
+#[path = "listener/data_plane.rs"]
+mod data_plane;
 #[path = "listener/hand_over.rs"]
 mod hand_over;
 #[path = "listener/latency.rs"]

@@ -1,7 +1,7 @@
 //! The node's identity in DNS: the question goes back with a TXT record, and an OPT record where it
 //! came with EDNS.
 
-use super::{length16, turn_ethernet, turn_v4, turn_v6};
+use super::{end_at, length16, turn_ethernet, turn_v4, turn_v6};
 use crate::abi::{Identity, RECORD};
 use crate::checksum;
 use crate::iana::protocol;
@@ -9,6 +9,9 @@ use crate::packet::{Packet, be16, field, put};
 use crate::tables::Tables;
 use crate::verdict::{Place, Question};
 
+/// Neither options nor extension headers, or the question would not have been taken.
+const V4: usize = 20;
+const V6: usize = 40;
 const UDP: usize = 8;
 const DNS: usize = 12;
 /// Questions for `id.server` and `hostname.bind`, type and class included.
@@ -27,10 +30,10 @@ pub(super) fn v4<P: Packet, T: Tables>(
 ) -> Option<()> {
     let identity = tables.identity()?;
     let datagram = UDP + DNS + length_of(question) + usize::from(records(identity, question).0);
-    extend(packet, identity, place.transport, question)?;
-    let total = length16(place.transport - place.network + datagram);
-    let addresses = turn_v4(packet, place.network, total)?;
-    finish(packet, identity, place.transport, question, addresses)
+    let transport = place.network + V4;
+    extend(packet, identity, transport, question)?;
+    let addresses = turn_v4(packet, place.network, length16(V4 + datagram))?;
+    finish(packet, identity, transport, question, addresses)
 }
 
 #[inline(always)]
@@ -42,9 +45,10 @@ pub(super) fn v6<P: Packet, T: Tables>(
 ) -> Option<()> {
     let identity = tables.identity()?;
     let datagram = UDP + DNS + length_of(question) + usize::from(records(identity, question).0);
-    extend(packet, identity, place.transport, question)?;
+    let transport = place.network + V6;
+    extend(packet, identity, transport, question)?;
     let addresses = turn_v6(packet, place.network, length16(datagram))?;
-    finish(packet, identity, place.transport, question, addresses)
+    finish(packet, identity, transport, question, addresses)
 }
 
 #[inline(always)]
@@ -71,9 +75,7 @@ fn extend<P: Packet>(
     question: Question,
 ) -> Option<()> {
     let end = transport + UDP + DNS + length_of(question);
-    if !packet.resize(end + RECORD) {
-        return None;
-    }
+    end_at(packet, end, RECORD)?;
     packet
         .load_mut::<RECORD>(end)?
         .copy_from_slice(&identity.record);

@@ -1,6 +1,6 @@
 //! ARP replies (RFC 826) and neighbour advertisements (RFC 4861 §4.4), in the interface's name.
 
-use super::length16;
+use super::{end_at, length16};
 use crate::checksum;
 use crate::classify::{ARP, SOLICITATION};
 use crate::iana::{icmpv6, protocol};
@@ -42,10 +42,13 @@ pub(super) fn advertisement<P: Packet, T: Tables>(
     place: Place,
 ) -> Option<()> {
     let mac = Mac::new(tables.mac()?);
-    if !packet.resize(place.transport + ADVERTISEMENT) {
-        return None;
-    }
-    let target = Ip6::load::<8, _>(packet.load::<ADVERTISEMENT>(place.transport)?);
+    let transport = place.network + 40;
+    end_at(
+        packet,
+        transport + SOLICITATION,
+        ADVERTISEMENT - SOLICITATION,
+    )?;
+    let target = Ip6::load::<8, _>(packet.load::<ADVERTISEMENT>(transport)?);
     let header = packet.load_mut::<40>(place.network)?;
     let asker = Ip6::load::<8, _>(header);
     let anonymous = asker == Ip6::UNSPECIFIED;
@@ -55,7 +58,7 @@ pub(super) fn advertisement<P: Packet, T: Tables>(
     target.store::<8, _>(header);
     destination.store::<24, _>(header);
 
-    let message = packet.load_mut::<ADVERTISEMENT>(place.transport)?;
+    let message = packet.load_mut::<ADVERTISEMENT>(transport)?;
     let flags = if anonymous { 0 } else { SOLICITED };
     put::<0, _, _>(message, [icmpv6::NEIGHBOR_ADVERTISEMENT, 0, 0, 0]);
     put::<4, _, _>(message, [flags, 0, 0, 0]);

@@ -268,7 +268,8 @@ fn to_the_controller(service: &Service, id: u32) -> ServiceSettings {
             service.require,
             service.hold_down.0,
             service.damping,
-        ),
+        )
+        .with_needs(&service.needs),
         pace: Pace {
             linger: service.linger.0,
             drain_delay: service.drain_delay.0,

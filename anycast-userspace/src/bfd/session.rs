@@ -157,7 +157,7 @@ impl Session {
         };
     }
 
-    /// Sends what is due. Returns whether the interface's index has changed since `before`.
+    /// Sends what is due. Returns whether the interface's index has changed, and so the key.
     pub(super) fn transmit(&mut self, now: Instant, mut random: impl FnMut() -> u32) -> bool {
         let before = self.transmitter.interface;
         while let Some(packet) = self.machine.transmit(now, random()) {

@@ -115,6 +115,7 @@ fn between_fields(config: &Config) -> Vec<(String, String)> {
         "prefix",
         &mut problems,
     );
+    problems.extend(super::needs::problems(&config.services));
     for (index, service) in config.services.iter().enumerate() {
         let path = format!("services[{index}]");
         within_service(config, service, &path, &mut problems);

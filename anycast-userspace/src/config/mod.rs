@@ -11,6 +11,7 @@ mod error;
 mod hook;
 mod load;
 mod locate;
+mod needs;
 mod node;
 mod require;
 mod service;

@@ -85,6 +85,11 @@ pub struct Service {
     #[garde(dive)]
     #[serde(default)]
     pub require: Require,
+    /// Names of services that must be up or degraded for this one to be: a failure of theirs is a failure
+    /// of this one. Default: none.
+    #[garde(skip)]
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub needs: Vec<String>,
     /// After going down, the least time before the service is announced again. Default: `"5s"`.
     #[garde(skip)]
     #[serde(default = "five_seconds")]

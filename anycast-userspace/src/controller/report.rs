@@ -8,7 +8,7 @@ use crate::control::protocol::{Operation, Request, Response};
 use crate::control::server::{Answer, Call};
 use crate::decision::Word;
 use crate::events::EventKind;
-use crate::health::Transition;
+use crate::health::{HealthVerdict, Transition};
 use crate::planes::{MapReport, PeerNews, PeerReport};
 
 impl Controller {
@@ -47,6 +47,22 @@ impl Controller {
             decided_us: micros(seen, now),
         });
         self.note(index, change);
+        self.tell_those_who_need(index, transition.to, seen, now);
+    }
+
+    /// Nothing needs itself, so this ends.
+    fn tell_those_who_need(
+        &mut self,
+        index: usize,
+        verdict: HealthVerdict,
+        seen: Instant,
+        now: Instant,
+    ) {
+        let needed = self.services[index].name().to_owned();
+        for other in 0..self.services.len() {
+            let transition = self.services[other].health.on_need(&needed, verdict, now);
+            self.on_health_at(other, transition, seen, now);
+        }
     }
 
     pub(super) fn on_map_report(&mut self, report: MapReport) {

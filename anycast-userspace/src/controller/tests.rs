@@ -1,3 +1,5 @@
+mod needs;
+
 use std::net::IpAddr;
 use std::pin::Pin;
 use std::sync::{Arc, Mutex};

@@ -68,6 +68,13 @@ pub enum Reason {
         /// The last result.
         outcome: Outcome,
     },
+    /// A service that this one needs has changed.
+    Need {
+        /// Its name.
+        name: Arc<str>,
+        /// What it is now.
+        verdict: HealthVerdict,
+    },
     /// The service has no checks.
     NoChecks,
     /// The checks pass, and the hold-down has ended.
@@ -91,6 +98,9 @@ impl fmt::Display for Reason {
                     write!(f, " {in_a_row} times in a row")?;
                 }
                 write!(f, ": {}", outcome.detail())
+            }
+            Self::Need { name, verdict } => {
+                write!(f, "the service needs {name}, which is {verdict}")
             }
             Self::NoChecks => f.write_str("the service has no checks"),
             Self::HoldDownOver => f.write_str("the checks pass and the hold-down is over"),
@@ -128,6 +138,7 @@ struct CheckSettings {
 #[derive(Debug, Clone)]
 pub struct Settings {
     checks: Vec<CheckSettings>,
+    needs: Vec<Arc<str>>,
     require: Require,
     hold_down: Duration,
     damping: Option<Damping>,
@@ -156,10 +167,20 @@ impl Settings {
             .collect();
         Self {
             checks,
+            needs: Vec::new(),
             require,
             hold_down,
             damping,
         }
+    }
+}
+
+impl Settings {
+    /// The same, with the names of the services that must be serving for this one to be.
+    #[must_use]
+    pub fn with_needs(mut self, names: &[String]) -> Self {
+        self.needs = names.iter().map(|name| name.as_str().into()).collect();
+        self
     }
 }
 
@@ -190,6 +211,8 @@ struct Record {
 pub struct Health {
     settings: Settings,
     records: Vec<Record>,
+    /// The verdicts of the needed services, in the order of the settings.
+    needed: Vec<HealthVerdict>,
     verdict: HealthVerdict,
     since: Instant,
     held_until: Option<Instant>,
@@ -210,6 +233,7 @@ impl Health {
             .collect();
         let penalty = settings.damping.map(|damping| Penalty::new(damping, now));
         Self {
+            needed: vec![HealthVerdict::Init; settings.needs.len()],
             settings,
             records,
             verdict: HealthVerdict::Init,
@@ -243,6 +267,23 @@ impl Health {
             },
             now,
         )
+    }
+
+    /// Takes the verdict of another service; changes nothing if this one does not need it.
+    pub fn on_need(
+        &mut self,
+        name: &str,
+        verdict: HealthVerdict,
+        now: Instant,
+    ) -> Option<Transition> {
+        let index = self
+            .settings
+            .needs
+            .iter()
+            .position(|needed| **needed == *name)?;
+        self.needed[index] = verdict;
+        let name = Arc::clone(&self.settings.needs[index]);
+        self.evaluate(Reason::Need { name, verdict }, now)
     }
 
     /// Does what time alone decides; due at [`Health::deadline`].
@@ -377,7 +418,20 @@ impl Health {
                 weight: settings.weight,
                 shared: settings.shared,
             });
-        aggregate(self.settings.require, members)
+        let own = aggregate(self.settings.require, members);
+        self.needed
+            .iter()
+            .fold(own, |met, needed| with_need(met, *needed))
+    }
+}
+
+/// What a requirement amounts to together with the verdict of a service that is needed as well.
+fn with_need(met: Aggregate, needed: HealthVerdict) -> Aggregate {
+    match (met, needed) {
+        (Aggregate::Unmet, _) | (_, HealthVerdict::Down) => Aggregate::Unmet,
+        (Aggregate::Undetermined, _) | (_, HealthVerdict::Init) => Aggregate::Undetermined,
+        (Aggregate::MetInPart, _) | (_, HealthVerdict::Degraded) => Aggregate::MetInPart,
+        (Aggregate::Met, HealthVerdict::Up) => Aggregate::Met,
     }
 }
 

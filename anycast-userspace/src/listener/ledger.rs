@@ -39,7 +39,7 @@ pub(super) struct Installed {
     /// A socket is followed that was not before: it may have gone before it was.
     pub(super) fresh: bool,
     /// Sockets that the program saw go while they were being moved.
-    pub(super) gone: Vec<u64>,
+    pub(super) gone: Vec<(u64, Port)>,
     /// Slots that the program found empty since the last time.
     pub(super) emptied: Vec<Slot>,
 }
@@ -186,7 +186,7 @@ impl Ledger {
                 self.links.insert(cookie, Link { port, slots });
             } else {
                 unlink(tables, cookie, 0, PAGES)?;
-                installed.gone.push(cookie);
+                installed.gone.push((cookie, port));
             }
         }
         Ok(())

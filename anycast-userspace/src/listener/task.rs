@@ -1,15 +1,18 @@
 //! The one task of a watcher: it waits for events and deadlines, reads sockets, has the program follow
 //! them, and reports what changed.
 
+mod agenda;
 mod words;
 
 use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 use std::os::fd::OwnedFd;
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use anycast_common::listener::{Event, Slot, kind};
 use tokio::io::unix::AsyncFd;
 use tokio::sync::mpsc;
+
+use agenda::Agenda;
 
 use super::error::ListenerError;
 use super::kernel::Kernel;
@@ -19,15 +22,6 @@ use super::sock_diag::SocketTable;
 use super::{Process, Report, Watched, clock};
 use crate::health::{FailureKind, Outcome};
 
-/// How often everything is read again: the bound on what no event tells.
-const RESYNC: Duration = Duration::from_secs(1);
-/// After a bind, or when a socket is first followed, its port is read again after this long, then after
-/// twice as long and so on up to the last: a TCP socket listens only after its bind, and one that was
-/// just being released can still be listed.
-const FIRST_LOOK: Duration = Duration::from_millis(1);
-const LAST_LOOK: Duration = Duration::from_millis(512);
-/// Least time between two readings that only binds ask for: anyone may bind, as often as they like.
-const BIND_GAP: Duration = Duration::from_millis(2);
 /// How often one reading starts over because sockets came or went under it.
 const ROUNDS: usize = 8;
 
@@ -42,7 +36,7 @@ pub(super) struct Task<T> {
     /// The serving sockets as they were last read.
     sockets: HashMap<Port, Vec<Socket>>,
     /// Sockets released, but perhaps still listed.
-    released: HashSet<u64>,
+    released: HashMap<u64, Port>,
     /// Sockets outside of the programs' cgroup that a person was told of.
     uncovered: HashSet<u64>,
     last: Vec<Option<bool>>,
@@ -53,62 +47,6 @@ pub(super) struct Task<T> {
     foreign: HashMap<Port, Process>,
     agenda: Agenda,
     reports: mpsc::Sender<Report>,
-}
-
-/// What is to be read, and when.
-struct Agenda {
-    pending: BTreeSet<Port>,
-    due: Option<Instant>,
-    recent: BTreeSet<Port>,
-    look: Duration,
-    look_due: Option<Instant>,
-    resync_due: Instant,
-    last_read: Instant,
-}
-
-impl Agenda {
-    fn next(&self) -> Instant {
-        [self.due, self.look_due]
-            .into_iter()
-            .flatten()
-            .fold(self.resync_due, Instant::min)
-    }
-
-    fn ask(&mut self, port: Port, at: Instant) {
-        self.pending.insert(port);
-        self.due = Some(self.due.map_or(at, |due| due.min(at)));
-    }
-
-    fn look_again(&mut self, ports: impl IntoIterator<Item = Port>, now: Instant) {
-        self.recent.extend(ports);
-        self.look = FIRST_LOOK;
-        self.look_due = Some(now + self.look);
-    }
-
-    /// The ports to read now; empty if it is too early.
-    fn take(&mut self, all: impl Iterator<Item = Port>, now: Instant) -> BTreeSet<Port> {
-        let mut ports = BTreeSet::new();
-        if self.due.is_some_and(|due| due <= now) {
-            self.due = None;
-            ports.append(&mut self.pending);
-        }
-        if self.look_due.is_some_and(|due| due <= now) {
-            ports.extend(&self.recent);
-            self.look *= 2;
-            self.look_due = (self.look <= LAST_LOOK).then(|| now + self.look);
-            if self.look_due.is_none() {
-                self.recent.clear();
-            }
-        }
-        if self.resync_due <= now {
-            ports.extend(all);
-            self.resync_due = now + RESYNC;
-        }
-        if !ports.is_empty() {
-            self.last_read = now;
-        }
-        ports
-    }
 }
 
 /// What one reading showed of a check.
@@ -134,7 +72,6 @@ impl<T: SocketTable> Task<T> {
         for port in by_port.keys() {
             kernel.watch(*port)?;
         }
-        let now = Instant::now();
         Ok(Self {
             ledger: Ledger::new(watched.len()),
             last: vec![None; watched.len()],
@@ -144,20 +81,12 @@ impl<T: SocketTable> Task<T> {
             kernel,
             table,
             sockets: HashMap::new(),
-            released: HashSet::new(),
+            released: HashMap::new(),
             uncovered: HashSet::new(),
             lost: 0,
             releasers: HashMap::new(),
             foreign: HashMap::new(),
-            agenda: Agenda {
-                pending: BTreeSet::new(),
-                due: None,
-                recent: BTreeSet::new(),
-                look: FIRST_LOOK,
-                look_due: None,
-                resync_due: now,
-                last_read: now,
-            },
+            agenda: Agenda::new(Instant::now()),
             reports,
         })
     }
@@ -178,19 +107,39 @@ impl<T: SocketTable> Task<T> {
                 },
                 () = tokio::time::sleep_until(deadline.into()) => {}
             }
-            let now = Instant::now();
-            while let Some(event) = self.kernel.next_event() {
-                self.take_event(&event, now);
-            }
-            let ports = self.agenda.take(self.by_port.keys().copied(), now);
+            self.take_events();
+            let ports = self
+                .agenda
+                .take(self.by_port.keys().copied(), Instant::now());
             if ports.is_empty() {
                 continue;
             }
-            match self.read(&ports).await {
-                Ok(findings) => self.report(findings).await,
-                Err(error) => tracing::error!(%error, "listener check: the maps cannot be kept"),
+            if let Err(error) = self.look_at(&ports).await {
+                tracing::error!(%error, "listener check: the maps cannot be kept");
             }
             self.warn_of_lost_events();
+        }
+    }
+
+    /// Finds out about `ports`, and reports what changed.
+    async fn look_at(&mut self, ports: &BTreeSet<Port>) -> Result<(), ListenerError> {
+        let mut findings = BTreeMap::new();
+        // What the program has done is a failure whatever else is found, and reading takes a while.
+        self.drop_released(ports);
+        self.install(ports, &mut findings)?;
+        let (down, rest) = findings
+            .into_iter()
+            .partition(|(_, finding)| finding.emptied.iter().any(|slot| slot.down_at != 0));
+        self.report(down).await;
+        let findings = self.read(ports, rest).await?;
+        self.report(findings).await;
+        Ok(())
+    }
+
+    fn take_events(&mut self) {
+        let now = Instant::now();
+        while let Some(event) = self.kernel.next_event() {
+            self.take_event(&event, now);
         }
     }
 
@@ -200,7 +149,7 @@ impl<T: SocketTable> Task<T> {
                 let Some(port) = self.ledger.port(event.cookie) else {
                     return;
                 };
-                self.released.insert(event.cookie);
+                self.released.insert(event.cookie, port);
                 self.releasers.insert(port, Process::from(event));
                 self.agenda.ask(port, now);
             }
@@ -209,9 +158,7 @@ impl<T: SocketTable> Task<T> {
                     return;
                 };
                 self.note_namespace(port, event);
-                let at = now.max(self.agenda.last_read + BIND_GAP);
-                self.agenda.ask(port, at);
-                self.agenda.look_again([port], now);
+                self.agenda.ask_for_bind(port, now);
             }
             other => tracing::error!(kind = other, "the listener program sent an unknown event"),
         }
@@ -236,17 +183,21 @@ impl<T: SocketTable> Task<T> {
     async fn read(
         &mut self,
         ports: &BTreeSet<Port>,
+        mut findings: BTreeMap<usize, Finding>,
     ) -> Result<BTreeMap<usize, Finding>, ListenerError> {
-        let mut findings: BTreeMap<usize, Finding> = BTreeMap::new();
         for _ in 0..ROUNDS {
             let binds: Vec<(Port, u64)> = ports
                 .iter()
                 .map(|port| Ok((*port, self.kernel.binds(*port)?)))
                 .collect::<Result<_, ListenerError>>()?;
             self.read_sockets(ports).await;
-            let again = self.install(ports, &mut findings)?;
+            // A socket that is no longer listed has been reported before it went.
+            self.take_events();
+            self.drop_released(ports);
+            let mut again = self.install(ports, &mut findings)?;
             for (port, binds) in binds {
                 self.kernel.saw_binds(port, binds)?;
+                again |= self.kernel.binds(port)? != binds;
             }
             if !again {
                 break;
@@ -258,37 +209,25 @@ impl<T: SocketTable> Task<T> {
     async fn read_sockets(&mut self, ports: &BTreeSet<Port>) {
         match self.table.read(ports).await {
             Ok(listed) => {
-                let listed_cookies: HashSet<u64> =
-                    listed.iter().map(|socket| socket.cookie).collect();
-                let was_here = |cookie: &u64| {
-                    ports.iter().any(|port| {
-                        self.sockets
-                            .get(port)
-                            .is_some_and(|sockets| sockets.iter().any(|s| s.cookie == *cookie))
-                    })
-                };
-                let forgotten: Vec<u64> = self
-                    .released
-                    .iter()
-                    .filter(|cookie| was_here(cookie) && !listed_cookies.contains(cookie))
-                    .copied()
-                    .collect();
+                let cookies: HashSet<u64> = listed.iter().map(|socket| socket.cookie).collect();
+                self.released
+                    .retain(|cookie, port| !ports.contains(port) || cookies.contains(cookie));
                 for port in ports {
                     self.sockets.insert(*port, Vec::new());
                 }
                 for socket in listed {
                     self.sockets.entry(socket.port).or_default().push(socket);
                 }
-                for cookie in forgotten {
-                    self.released.remove(&cookie);
-                }
             }
             // What was known still holds, but for what the program saw go.
             Err(error) => tracing::warn!(%error, "listener check: sockets cannot be read"),
         }
+    }
+
+    fn drop_released(&mut self, ports: &BTreeSet<Port>) {
         for port in ports {
             if let Some(sockets) = self.sockets.get_mut(port) {
-                sockets.retain(|socket| !self.released.contains(&socket.cookie));
+                sockets.retain(|socket| !self.released.contains_key(&socket.cookie));
             }
         }
     }

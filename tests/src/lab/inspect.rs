@@ -1,6 +1,7 @@
 //! What the kernel says of a node's data plane: through ip(8) and bpftool(8), not through the controller.
 
 use std::collections::BTreeMap;
+use std::fs;
 use std::net::IpAddr;
 use std::path::Path;
 
@@ -94,23 +95,32 @@ pub struct Finding {
     pub text: String,
 }
 
-/// Reads each map of a node with `bpftool map dump` and holds it against the configuration.
+/// Reads each map that a node pins with `bpftool map dump`, and holds those that follow from the
+/// configuration against it.
 ///
 /// # Errors
 /// When a map cannot be read, or without field names.
 pub fn maps(node: &Node) -> anyhow::Result<Vec<Finding>> {
-    let id = service_id(&node.control().status()?)?;
+    let (pin, id) = (node.pin(), service_id(&node.control().status()?)?);
     let mut findings = Vec::new();
     for (map, service) in ADDRESSES {
-        findings.push(addresses(node.pin(), map, service, id)?);
+        findings.push(addresses(pin, map, service, id)?);
     }
-    findings.push(service(node.pin(), id)?);
-    let counters = dump(node.pin(), COUNTERS)?;
-    let text = format!("{COUNTERS}: {}", plural(counters.len(), "entry", "entries"));
-    findings.push(Finding {
-        good: !counters.is_empty(),
-        text,
-    });
+    findings.push(service(pin, id)?);
+    let mut others = Vec::new();
+    for entry in fs::read_dir(pin).with_context(|| format!("listing {}", pin.display()))? {
+        let map = entry?.file_name().to_string_lossy().into_owned();
+        if map != SERVICES && !ADDRESSES.iter().any(|(name, _)| map == *name) {
+            let entries = dump(pin, &map)?;
+            others.push(format!(
+                "{map} ({})",
+                plural(entries.len(), "entry", "entries")
+            ));
+        }
+    }
+    others.sort();
+    let text = format!("with field names also {}", others.join(", "));
+    findings.push(Finding { good: true, text });
     Ok(findings)
 }
 
@@ -208,6 +218,7 @@ pub fn dump(pin: &Path, map: &str) -> anyhow::Result<Vec<Value>> {
     let text = process::output(command)?;
     match serde_json::from_str(&text) {
         Ok(Value::Array(entries)) => Ok(entries),
+        _ if text.trim() == "Found 0 elements" => Ok(Vec::new()),
         _ => bail!(
             "bpftool prints no field names of {map}: {}",
             text.lines().next().unwrap_or_default()
@@ -315,4 +326,43 @@ fn service_id(status: &Value) -> anyhow::Result<u64> {
     found
         .and_then(|service| service["id"].as_u64())
         .context("the status has the service's id")
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    #[test]
+    fn an_address_is_read_from_either_way_of_writing_octets() {
+        for (octets, want) in [
+            (json!([192, 168, 250, 1]), Some("192.168.250.1")),
+            (
+                json!(["0xc0", "0xa8", "0xfa", "0x01"]),
+                Some("192.168.250.1"),
+            ),
+            (
+                json!([0xfd, 0, 2, 0x50, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 1]),
+                Some("fd00:250::1"),
+            ),
+            (json!([1, 2, 3]), None),
+            (json!([256, 2, 3, 4]), None),
+        ] {
+            let want = want.map(|text| text.parse().expect("an address"));
+            assert_eq!(address(&octets), want, "{octets}");
+        }
+    }
+
+    #[test]
+    fn a_single_packet_more_is_a_difference() {
+        let counts = |packets| Counts::from([((1, "echo".to_owned()), (packets, 98 * packets))]);
+        assert!(compare(&counts(2), &counts(2)).good);
+        assert!(!compare(&counts(2), &counts(3)).good);
+        assert!(!compare(&counts(2), &Counts::new()).good);
+        assert!(
+            !compare(&Counts::new(), &Counts::new()).good,
+            "nothing counted proves nothing"
+        );
+    }
 }

@@ -127,3 +127,29 @@ fn stdout(mut command: Command) -> anyhow::Result<String> {
         .with_context(|| format!("starting {program}"))?;
     Ok(String::from_utf8_lossy(&output.stdout).into_owned())
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_reply_tells_its_city_by_its_ttl() {
+        for (line, want) in [
+            (
+                "64 bytes from 192.168.250.1: icmp_seq=1 ttl=62 time=0.1 ms",
+                Some(City::A),
+            ),
+            (
+                "64 bytes from fd00:250::1: icmp_seq=1 ttl=61 time=0.1 ms",
+                Some(City::B),
+            ),
+            (
+                "64 bytes from 192.168.250.1: icmp_seq=1 ttl=64 time=0.1 ms",
+                None,
+            ),
+            ("From 10.9.0.1 icmp_seq=1 Destination Net Unreachable", None),
+        ] {
+            assert_eq!(ttl(line).and_then(City::from_ttl), want, "{line}");
+        }
+    }
+}

@@ -1,5 +1,6 @@
 //! BIRD 2 as a BFD peer.
 
+use std::collections::BTreeMap;
 use std::net::IpAddr;
 use std::time::Duration;
 
@@ -7,6 +8,8 @@ use anycast_tests::peers::{Daemon, Router, Scratch, run, wait_until};
 use anyhow::{Context as _, Result};
 
 use crate::daemon::{ADDRESSES, BfdDaemon, View};
+
+const HEAD: &str = "log stderr all;\nrouter id 10.0.1.2;\nprotocol device {}\n";
 
 pub(crate) struct Bird {
     scratch: Scratch,
@@ -26,10 +29,7 @@ impl Bird {
             .map(|(node, router)| format!(" neighbor {node} dev \"router1\" local {router};\n"))
             .concat();
         let text = format!(
-            "log stderr all;\n\
-             router id 10.0.1.2;\n\
-             protocol device {{}}\n\
-             protocol bfd {{\n\
+            "{HEAD}protocol bfd {{\n\
              \x20interface \"router1\" {{\n\
              \x20 min rx interval {millis} ms;\n\
              \x20 min tx interval {millis} ms;\n\
@@ -38,6 +38,32 @@ impl Bird {
              {neighbors}}}\n"
         );
         std::fs::write(self.file("bird.conf"), text).context("writing bird.conf")
+    }
+
+    /// Starts it with a protocol of this text instead of the sessions of [`ADDRESSES`].
+    pub(crate) fn start_with(router: &Router, protocol: &str) -> Result<Self> {
+        let mut bird = Self::new(router)?;
+        let text = format!("{HEAD}{protocol}");
+        std::fs::write(bird.file("bird.conf"), text).context("writing bird.conf")?;
+        bird.restart()?;
+        Ok(bird)
+    }
+
+    /// Waits until the session with our IPv4 address is up, or down.
+    pub(crate) fn wait_for_single(&self, up: bool) -> Result<()> {
+        let address: IpAddr = ADDRESSES[0].0.parse()?;
+        let limit = Duration::from_secs(10);
+        wait_until("BIRD's view", limit, || {
+            (self.views().ok()?.get(&address)?.up == up).then_some(())
+        })
+    }
+
+    fn new(router: &Router) -> Result<Self> {
+        Ok(Self {
+            scratch: Scratch::new("bfd-bird")?,
+            namespace: router.pid(),
+            daemon: None,
+        })
     }
 
     fn birdc(&self, command: &str) -> Result<String> {
@@ -50,11 +76,7 @@ impl Bird {
 
 impl BfdDaemon for Bird {
     fn start(router: &Router) -> Result<Self> {
-        let mut bird = Self {
-            scratch: Scratch::new("bfd-bird")?,
-            namespace: router.pid(),
-            daemon: None,
-        };
+        let mut bird = Self::new(router)?;
         bird.write_configuration(Duration::from_millis(50))?;
         bird.restart()?;
         Ok(bird)
@@ -81,19 +103,23 @@ impl BfdDaemon for Bird {
         Ok(self.daemon.as_ref().context("BIRD was killed")?.pid())
     }
 
-    fn view(&self, node: IpAddr) -> Result<View> {
+    fn views(&self) -> Result<BTreeMap<IpAddr, View>> {
         let text = self.birdc("show bfd sessions")?;
-        let columns: Vec<&str> = text
-            .lines()
-            .map(|line| line.split_whitespace().collect::<Vec<_>>())
-            .find(|columns| columns.first().and_then(|first| first.parse().ok()) == Some(node))
-            .with_context(|| format!("no session with {node} in:\n{text}"))?;
-        // Address, interface, state, since (one column or two), interval, timeout.
-        let interval: f64 = columns[columns.len() - 2].parse()?;
-        Ok(View {
-            up: columns[2] == "Up",
-            transmit: Duration::from_secs_f64(interval),
-        })
+        let mut views = BTreeMap::new();
+        for line in text.lines() {
+            let columns: Vec<&str> = line.split_whitespace().collect();
+            // Address, interface, state, since (one column or two), interval, timeout.
+            if let [node, _, state, .., interval, _] = columns[..]
+                && let Ok(node) = node.parse()
+            {
+                let view = View {
+                    up: state == "Up",
+                    transmit: Duration::from_secs_f64(interval.parse()?),
+                };
+                views.insert(node, view);
+            }
+        }
+        Ok(views)
     }
 
     fn set_interval(&self, interval: Duration) -> Result<()> {

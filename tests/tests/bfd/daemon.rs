@@ -1,5 +1,6 @@
 //! What the stories need of a router's BFD daemon.
 
+use std::collections::BTreeMap;
 use std::net::IpAddr;
 use std::time::Duration;
 
@@ -39,8 +40,8 @@ pub(crate) trait BfdDaemon: Sized {
     /// The process that runs BFD.
     fn pid(&self) -> Result<u32>;
 
-    /// What it says of the session with `node`.
-    fn view(&self, node: IpAddr) -> Result<View>;
+    /// What it says of its sessions, by our address.
+    fn views(&self) -> Result<BTreeMap<IpAddr, View>>;
 
     /// Changes the interval of all sessions while they run.
     fn set_interval(&self, interval: Duration) -> Result<()>;
@@ -51,15 +52,16 @@ pub(crate) trait BfdDaemon: Sized {
         kill(Pid::from_raw(pid), signal).context("the daemon is gone")
     }
 
-    /// Waits until the session with `node` is as wanted in its eyes.
-    fn wait_for(&self, node: IpAddr, wanted: impl Fn(View) -> bool) -> Result<View> {
+    /// Waits until every session is as wanted in its eyes.
+    fn wait_for_all(&self, wanted: impl Fn(View) -> bool) -> Result<()> {
         let mut last = None;
         let found = wait_until("the router's view", Duration::from_secs(15), || {
-            last = Some(self.view(node));
-            let view = *last.as_ref()?.as_ref().ok()?;
-            wanted(view).then_some(view)
+            last = Some(self.views());
+            let views = last.as_ref()?.as_ref().ok()?;
+            let all = views.len() == ADDRESSES.len() && views.values().all(|view| wanted(*view));
+            all.then_some(())
         });
-        found.with_context(|| format!("session with {node}, last seen: {last:?}"))
+        found.with_context(|| format!("last seen: {last:?}"))
     }
 }
 

@@ -5,6 +5,7 @@ use std::thread;
 use std::time::Duration;
 
 use anycast_tests::peers::{Router, in_namespace, wait_until};
+use anycast_userspace::bfd::iana::PORT_SINGLE_HOP;
 use anycast_userspace::bfd::{Discarded, State};
 use anycast_userspace::config::bfd::Bfd;
 use nix::sched::{CloneFlags, setns};
@@ -15,9 +16,11 @@ use crate::bird::Bird;
 use crate::daemon::{BfdDaemon, router};
 use crate::node::Node;
 
-const NODE: &str = "10.0.1.1:3784";
+/// Which counter a packet raises.
+type Count = fn(&mut Discarded);
+
 /// A packet that passes every check of the codec: down, from discriminator 1, for `your`.
-fn packet(your: u32) -> [u8; 24] {
+pub(crate) fn packet(your: u32) -> [u8; 24] {
     let mut octets = [0; 24];
     octets[..4].copy_from_slice(&[0x20, 0x40, 3, 24]);
     octets[7] = 1;
@@ -27,8 +30,8 @@ fn packet(your: u32) -> [u8; 24] {
     octets
 }
 
-/// A socket in the router's namespace, on its address of the link.
-fn attacker(router: &Router, ttl: u32) -> UdpSocket {
+/// A socket in the router's namespace, on its address of the link, that sends to `port` of the node.
+pub(crate) fn attacker(router: &Router, port: u16, ttl: u32) -> UdpSocket {
     let path = format!("/proc/{}/ns/net", router.pid());
     let namespace = std::fs::File::open(path).expect("the router's namespace");
     let socket = thread::spawn(move || {
@@ -37,7 +40,9 @@ fn attacker(router: &Router, ttl: u32) -> UdpSocket {
     });
     let socket = socket.join().expect("a socket");
     socket.set_ttl(ttl).expect("a TTL");
-    socket.connect(NODE).expect("the node's address");
+    socket
+        .connect(("10.0.1.1", port))
+        .expect("the node's address");
     socket
 }
 
@@ -70,15 +75,15 @@ fn every_packet_that_is_discarded_is_counted_by_its_reason() {
             octets[at] = octet;
             octets.to_vec()
         };
-        let socket = attacker(router, 255);
-        let too_far = attacker(router, 254);
+        let socket = attacker(router, PORT_SINGLE_HOP, 255);
+        let too_far = attacker(router, PORT_SINGLE_HOP, 254);
         let zero_multiplier = with(2, 0);
-        let cases: [(&UdpSocket, Vec<u8>, fn(&mut Discarded)); 8] = [
+        let cases: [(&UdpSocket, Vec<u8>, Count); 8] = [
             // Each of these would take the session down if it were let in.
             (&too_far, packet(ours).to_vec(), |d| d.ttl += 1),
             (&too_far, packet(0).to_vec(), |d| d.ttl += 1),
             (&socket, packet(ours ^ 1).to_vec(), |d| {
-                d.unknown_session += 1
+                d.unknown_session += 1;
             }),
             (&socket, with(0, 0), |d| d.version += 1),
             (&socket, with(3, 23), |d| d.length += 1),
@@ -109,7 +114,7 @@ fn every_packet_that_is_discarded_is_counted_by_its_reason() {
 #[test]
 fn a_flood_of_broken_packets_leaves_the_session_up() {
     with_a_session(|router, node| {
-        let socket = attacker(router, 255);
+        let socket = attacker(router, PORT_SINGLE_HOP, 255);
         let sender = thread::spawn(move || {
             let mut runner = TestRunner::deterministic();
             let octets = proptest::collection::vec(proptest::num::u8::ANY, 0..64);

@@ -6,6 +6,7 @@ mod child;
 mod daemon;
 mod frr;
 mod hostile;
+mod lifecycle;
 mod node;
 mod story;
 mod wire;

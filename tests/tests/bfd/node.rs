@@ -1,6 +1,5 @@
 //! Our side of the link: the BFD of the daemon, in the namespace of the calling thread.
 
-use std::net::IpAddr;
 use std::time::Duration;
 
 use anycast_userspace::bfd::{
@@ -130,12 +129,4 @@ impl Node {
     pub(crate) fn block_on<T>(&self, future: impl Future<Output = T>) -> T {
         self.runtime.block_on(future)
     }
-}
-
-/// Our addresses of the first `count` sessions.
-pub(crate) fn ours(count: usize) -> impl Iterator<Item = IpAddr> {
-    ADDRESSES
-        .into_iter()
-        .take(count)
-        .map(|(ours, _)| ours.parse().expect("an address"))
 }

@@ -2,9 +2,9 @@
 
 use std::time::Duration;
 
-use anycast_tests::peers::{Daemon, Router, Scratch, in_namespace, wait_until};
+use anycast_tests::peers::{Daemon, Router, Scratch, in_namespace, run, wait_until};
 use anycast_userspace::config::bfd::Bfd;
-use anyhow::{Context as _, Result};
+use anyhow::Result;
 
 use crate::bird::Bird;
 use crate::daemon::{ADDRESSES, BfdDaemon, router};
@@ -29,6 +29,9 @@ const FIELDS: [&str; 15] = [
     "frame.time_relative",
 ];
 
+/// Enough to come up and to find the pace.
+const PACKETS: usize = 40;
+
 /// One packet of ours.
 #[derive(Clone, Debug)]
 struct Seen(Vec<String>);
@@ -40,50 +43,46 @@ impl Seen {
     }
 }
 
+/// A capture at the router of [`PACKETS`] packets, which then ends.
 struct Capture {
     scratch: Scratch,
-    _tshark: Daemon,
+    tcpdump: Daemon,
 }
 
 impl Capture {
-    /// Captures at the router what comes from `source`.
+    /// Captures what comes from `source`.
     fn start(router: &Router, source: &str) -> Result<Self> {
-        let scratch = Scratch::new("bfd-tshark")?;
+        let scratch = Scratch::new("bfd-capture")?;
         let filter = format!("udp dst port 3784 and src host {source}");
-        let mut arguments = vec!["-i", "router1", "-l", "-n", "-f", &filter];
-        arguments.extend(["-T", "fields", "-E", "separator=,"]);
+        let (log, file) = (scratch.path().join("log"), file(&scratch));
+        let count = PACKETS.to_string();
+        let arguments = [
+            "-Z", "root", "-i", "router1", "-U", "-c", &count, "-w", &file, &filter,
+        ];
+        let tcpdump = Daemon::start(router.pid(), &log, "tcpdump", &arguments)?;
+        wait_until("tcpdump listens", Duration::from_secs(20), || {
+            let said = std::fs::read_to_string(&log).unwrap_or_default();
+            said.contains("listening on").then_some(())
+        })?;
+        Ok(Self { scratch, tcpdump })
+    }
+
+    /// Waits for its end, and has tshark read it.
+    fn packets(&mut self) -> Result<Vec<Seen>> {
+        wait_until("the packets", Duration::from_secs(20), || {
+            (!self.tcpdump.is_running()).then_some(())
+        })?;
+        let file = file(&self.scratch);
+        let mut arguments = vec!["-n", "-r", &file, "-T", "fields", "-E", "separator=,"];
         arguments.extend(FIELDS.iter().flat_map(|field| ["-e", field]));
-        let log = scratch.path().join("log");
-        let capture = Self {
-            _tshark: Daemon::start(router.pid(), &log, "tshark", &arguments)?,
-            scratch,
-        };
-        wait_until("tshark captures", Duration::from_secs(20), || {
-            capture.text().contains("Capturing on").then_some(())
-        })
-        .with_context(|| capture.text())?;
-        Ok(capture)
+        let text = run("tshark", &arguments)?;
+        let fields = text.lines().map(|line| line.split(',').map(str::to_owned));
+        Ok(fields.map(|fields| Seen(fields.collect())).collect())
     }
+}
 
-    fn text(&self) -> String {
-        std::fs::read_to_string(self.scratch.path().join("log")).unwrap_or_default()
-    }
-
-    /// Waits for `count` packets.
-    fn packets(&self, count: usize) -> Result<Vec<Seen>> {
-        let seen = || {
-            let text = self.text();
-            let complete = text.lines().map(|line| line.split(',').map(str::to_owned));
-            complete
-                .map(|fields| Seen(fields.collect()))
-                .filter(|seen| seen.0.len() == FIELDS.len())
-                .collect::<Vec<_>>()
-        };
-        wait_until("packets", Duration::from_secs(20), || {
-            Some(seen()).filter(|seen| seen.len() >= count)
-        })
-        .with_context(|| self.text())
-    }
+fn file(scratch: &Scratch) -> String {
+    scratch.path().join("pcap").to_string_lossy().into_owned()
 }
 
 fn number(text: &str) -> u64 {
@@ -95,16 +94,17 @@ fn number(text: &str) -> u64 {
 fn an_independent_decoder_agrees(index: usize) {
     in_namespace(move || {
         let router = router().expect("a router");
-        let capture = Capture::start(&router, ADDRESSES[index].0).expect("tshark captures");
+        let mut capture = Capture::start(&router, ADDRESSES[index].0).expect("it can be captured");
         let _bird = Bird::start(&router).expect("BIRD starts");
         let mut node = Node::start(index + 1, &Bfd::default()).expect("BFD starts");
         node.wait_until_up().expect("the sessions come up");
-        let packets = capture.packets(40).expect("packets are seen");
+        let packets = capture.packets().expect("tshark reads them");
 
         let ports: Vec<_> = packets
             .iter()
             .map(|seen| seen.field("udp.srcport"))
             .collect();
+        assert_eq!(packets.len(), PACKETS);
         assert!(number(ports[0]) >= 49152);
         assert!(ports.iter().all(|port| *port == ports[0]), "{ports:?}");
         for seen in &packets {

@@ -3,7 +3,9 @@
 mod answers;
 mod case;
 mod differential;
+mod judge;
 mod limits;
+mod live;
 mod support;
 mod verdicts;
 mod whole;

@@ -361,7 +361,7 @@ fn a_pin_directory_outside_a_bpf_file_system_is_refused_in_words() {
 }
 
 /// Runs `test` in a network namespace of its own, which ends with it.
-fn in_a_namespace(test: impl FnOnce() + Send + 'static) {
+pub(crate) fn in_a_namespace(test: impl FnOnce() + Send + 'static) {
     let outcome = std::thread::spawn(move || {
         unshare(CloneFlags::CLONE_NEWNET).expect("these tests need root");
         test();
@@ -372,7 +372,7 @@ fn in_a_namespace(test: impl FnOnce() + Send + 'static) {
     }
 }
 
-fn ip_tool(arguments: &str) -> String {
+pub(crate) fn ip_tool(arguments: &str) -> String {
     let output = Command::new("ip")
         .args(arguments.split(' '))
         .output()

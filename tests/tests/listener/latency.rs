@@ -44,20 +44,23 @@ async fn from_close_to_the_data_plane_is_a_matter_of_microseconds() {
     for udp in [true, false] {
         let address = own_address();
         let mut services = Services::pinned(if udp { "close-udp" } else { "close-tcp" });
+        let number = udp_port(&UdpSocket::bind(any(address)).unwrap()).number;
+        let port = if udp {
+            Port::udp(number)
+        } else {
+            Port::tcp(number)
+        };
+        let mut watch = Watch::start(services.settings(&[address], &[port]));
+        watch.fail().await;
         let mut times = Times::default();
         for _run in 0..RUNS {
-            let (socket, port): (OwnedFd, Port) = if udp {
-                let socket = UdpSocket::bind(any(address)).unwrap();
-                let port = udp_port(&socket);
-                (socket.into(), port)
+            let socket: OwnedFd = if udp {
+                UdpSocket::bind((address, number)).unwrap().into()
             } else {
-                let socket = TcpListener::bind(any(address)).unwrap();
-                let port = tcp_port(&socket);
-                (socket.into(), port)
+                TcpListener::bind((address, number)).unwrap().into()
             };
-            services.set(UP);
-            let mut watch = Watch::start(services.settings(&[address], &[port]));
             watch.pass().await;
+            services.set(UP);
             let start = Instant::now();
             drop(socket);
             times.add(start, &watch.fail().await);
@@ -97,14 +100,14 @@ async fn a_killed_name_server_is_out_of_the_data_plane_before_its_death_is_told(
 async fn a_killed_process_is_out_of_the_data_plane_as_it_exits() {
     let address = own_address();
     let mut services = Services::pinned("kill");
+    let number = udp_port(&UdpSocket::bind(any(address)).unwrap()).number;
+    let mut watch = Watch::start(services.settings(&[address], &[Port::udp(number)]));
+    watch.fail().await;
     let mut times = Times::default();
     for _run in 0..RUNS {
-        let socket = UdpSocket::bind(any(address)).unwrap();
-        let port = udp_port(&socket);
-        let mut holder = Holder::of(socket);
-        services.set(UP);
-        let mut watch = Watch::start(services.settings(&[address], &[port]));
+        let mut holder = Holder::of(UdpSocket::bind((address, number)).unwrap());
         watch.pass().await;
+        services.set(UP);
         let start = Instant::now();
         holder.kill();
         times.add(start, &watch.fail().await);

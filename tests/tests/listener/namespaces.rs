@@ -67,8 +67,25 @@ impl Group {
     }
 }
 
+impl Group {
+    /// Waits until the last process in it is gone: the kernel then marks its events file.
+    fn wait_until_empty(&self) -> std::io::Result<()> {
+        use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
+        let path = self.0.join("cgroup.events");
+        let events = std::fs::File::open(&path)?;
+        let deadline = Instant::now() + PATIENCE;
+        while !std::fs::read_to_string(&path)?.contains("populated 0") && Instant::now() < deadline
+        {
+            let mut waited = [PollFd::new(events.as_fd(), PollFlags::POLLPRI)];
+            poll(&mut waited, PollTimeout::from(100_u8))?;
+        }
+        Ok(())
+    }
+}
+
 impl Drop for Group {
     fn drop(&mut self) {
+        let _emptied = self.wait_until_empty();
         let _removed = std::fs::remove_dir(&self.0);
     }
 }

@@ -160,3 +160,36 @@ impl Hand {
         Ok(did)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn each_key_of_the_help_line_does_what_it_says() {
+        for (name, action) in Action::KEYS {
+            let code = match name.chars().next() {
+                Some(char) if name.len() == 1 => KeyCode::Char(char),
+                _ => KeyCode::Tab,
+            };
+            let key = KeyEvent::new(code, KeyModifiers::NONE);
+            assert_eq!(Action::of(key), Some(action), "{name}");
+        }
+    }
+
+    #[test]
+    fn ctrl_c_quits_and_an_unknown_key_does_nothing() {
+        for (code, modifiers, want) in [
+            (
+                KeyCode::Char('c'),
+                KeyModifiers::CONTROL,
+                Some(Action::Quit),
+            ),
+            (KeyCode::Esc, KeyModifiers::NONE, Some(Action::Quit)),
+            (KeyCode::Char('x'), KeyModifiers::NONE, None),
+            (KeyCode::Enter, KeyModifiers::NONE, None),
+        ] {
+            assert_eq!(Action::of(KeyEvent::new(code, modifiers)), want, "{code:?}");
+        }
+    }
+}

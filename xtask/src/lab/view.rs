@@ -17,7 +17,7 @@ use super::keys::{Action, Hand};
 /// The rows that the client's six lines need, with their frame.
 const CLIENT_ROWS: u16 = 8;
 const ROUTER_ROWS: u16 = 5;
-const NODE_ROWS: u16 = 11;
+const NODE_ROWS: u16 = 12;
 
 /// Draws one frame.
 pub(super) fn draw(frame: &mut Frame<'_>, lab: &Lab, board: &Board, hand: &Hand) {
@@ -153,10 +153,15 @@ fn told(status: &Value) -> Vec<Line<'static>> {
             .collect();
         lines.push(fact("packets", Span::raw(counts.join("  "))));
     }
-    let peers: Vec<_> = each(&status["peers"])
-        .map(|peer| format!("{} {}", text(peer, "name"), text(peer, "state")))
-        .collect();
-    lines.push(fact("peers", Span::raw(peers.join("  "))));
+    lines.extend(each(&status["peers"]).map(|peer| {
+        let state = text(peer, "state");
+        let styled = if state == "established" {
+            state.into()
+        } else {
+            state.red()
+        };
+        fact(&text(peer, "name"), styled)
+    }));
     lines
 }
 
@@ -221,7 +226,7 @@ fn draw_keys(frame: &mut Frame<'_>, area: Rect, lab: &Lab, hand: &Hand) {
         .map(|half| {
             let keys = half.iter().flat_map(|(key, action)| {
                 [
-                    Span::raw(format!("[{key}] ")).bold(),
+                    Span::raw(format!("{key:>5} ")).bold(),
                     Span::raw(format!("{:17}", hand.label(*action, lab))),
                 ]
             });

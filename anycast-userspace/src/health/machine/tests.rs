@@ -24,6 +24,7 @@ fn check(name: &str, rise: u32, fall: u32, shared: bool) -> CheckSettings {
 fn settings(checks: Vec<CheckSettings>, require: Require) -> Settings {
     Settings {
         checks,
+        needs: Vec::new(),
         require,
         hold_down: HOLD,
         damping: None,
@@ -226,6 +227,47 @@ fn a_failing_shared_check_degrades_and_never_withdraws() {
     assert_eq!(health.verdict(), Degraded);
     health.on_result(0, outcome(false), start);
     assert_eq!(health.verdict(), Down);
+}
+
+#[test]
+fn a_service_follows_the_ones_that_it_needs_and_holds_down_as_for_its_own_failure() {
+    let start = Instant::now();
+    let rules = settings(vec![check("own", 1, 1, false)], Require::All)
+        .with_needs(&["dns".to_owned(), "api".to_owned()]);
+    let mut health = Health::new(rules, start);
+    // seconds, what happens to which needed service, the verdict after it
+    let steps = [
+        (0, "dns", Up, Init),
+        (0, "other", Down, Init),
+        (1, "api", Degraded, Degraded),
+        (2, "api", Up, Up),
+        (3, "dns", Down, Down),
+        (4, "dns", Up, Down),
+    ];
+    health.on_result(0, outcome(true), start);
+    for (second, name, verdict, want) in steps {
+        health.on_need(name, verdict, start + Duration::from_secs(second));
+        assert_eq!(
+            health.verdict(),
+            want,
+            "second {second}: {name} is {verdict}"
+        );
+    }
+    assert_eq!(
+        health.deadline(),
+        Some(start + Duration::from_secs(3) + HOLD)
+    );
+    let back = health
+        .on_time(start + Duration::from_secs(8))
+        .expect("up again");
+    assert_eq!(back.to, Up);
+    let down = health
+        .on_need("api", Down, start + Duration::from_secs(9))
+        .expect("down");
+    assert_eq!(
+        down.reason.to_string(),
+        "the service needs api, which is down"
+    );
 }
 
 #[test]

@@ -106,7 +106,7 @@ fn a_socket_that_goes_while_it_is_moved_is_told_and_not_followed() {
     install(&mut ledger, &mut maps, &[set(&[1])]);
     maps.goes = Some(1);
     let installed = install(&mut ledger, &mut maps, &[set(&[1, 2])]);
-    assert_eq!(installed.gone, [1]);
+    assert_eq!(installed.gone, [(1, Port::udp(53))]);
     assert_eq!(installed.emptied.len(), 1, "the slot of the first set");
     assert_eq!(ledger.port(1), None);
     assert!(!maps.pages.contains_key(&(1, 0)));
@@ -123,7 +123,10 @@ fn a_set_whose_count_the_program_changed_gets_a_fresh_slot() {
     maps.release(1);
     // An event was lost, and the listing still shows the socket.
     let installed = install(&mut ledger, &mut maps, &[set(&[1])]);
-    assert_eq!((installed.emptied.len(), installed.gone), (1, vec![1]));
+    assert_eq!(
+        (installed.emptied.len(), installed.gone),
+        (1, vec![(1, Port::udp(53))])
+    );
 }
 
 #[test]

@@ -1,0 +1,163 @@
+//! What holds for every frame, whatever its bytes.
+#![cfg(feature = "user")]
+
+use std::net::IpAddr;
+
+use anycast_common::abi::{self, PortRange, Service, feature, policy};
+use anycast_common::host::HostTables;
+use anycast_common::{Action, checksum};
+use proptest::prelude::*;
+
+fn tables(state: u32) -> HostTables {
+    let mut tables = HostTables {
+        features: feature::ALL,
+        mac: Some([2, 0, 0, 0, 0, 1]),
+        now: 1,
+        ..HostTables::default()
+    };
+    let mut entry = Service {
+        state,
+        on_down: policy::REJECT,
+        unlisted: policy::REJECT,
+        neighbor: 1,
+        ..Service::default()
+    };
+    entry.ports[0] = PortRange {
+        protocol: 17,
+        first: 53,
+        last: 53,
+    };
+    tables.services.insert(1, entry);
+    for address in ["192.0.2.1", "2001:db8::1"] {
+        tables.own(address.parse::<IpAddr>().unwrap(), 1);
+    }
+    tables
+}
+
+/// Any bytes behind an Ethernet header, with the address of the service where it belongs.
+fn frames() -> impl Strategy<Value = Vec<u8>> {
+    let kinds = prop::sample::select(vec![[0x08, 0x00], [0x86, 0xdd], [0x08, 0x06], [0x81, 0x00]]);
+    (
+        kinds,
+        prop::collection::vec(any::<u8>(), 0..200),
+        any::<bool>(),
+    )
+        .prop_map(|(kind, rest, plausible)| {
+            let mut frame = vec![2; 12];
+            frame.extend(kind);
+            frame.extend(rest);
+            if plausible && kind == [0x08, 0x00] && frame.len() >= 34 {
+                let total = u16::try_from(frame.len() - 14).unwrap();
+                frame[14] = 0x45;
+                frame[16..18].copy_from_slice(&total.to_be_bytes());
+                frame[20..22].copy_from_slice(&[0, 0]);
+                frame[23] = [1, 6, 17][usize::from(frame[23] % 3)];
+                frame[30..34].copy_from_slice(&[192, 0, 2, 1]);
+            }
+            if plausible && kind == [0x86, 0xdd] && frame.len() >= 54 {
+                let payload = u16::try_from(frame.len() - 54).unwrap();
+                frame[14] = 0x60;
+                frame[18..20].copy_from_slice(&payload.to_be_bytes());
+                frame[20] = [58, 6, 17, 0, 43, 44, 60][usize::from(frame[20] % 7)];
+                frame[38..54]
+                    .copy_from_slice(&[0x20, 1, 0x0d, 0xb8, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 1]);
+            }
+            frame
+        })
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(20_000))]
+
+    #[test]
+    fn no_frame_panics_and_only_answers_are_rewritten(
+        frame in frames(),
+        state in prop::sample::select(vec![abi::UP, abi::DOWN, abi::LINGERING, 99]),
+    ) {
+        let mut after = frame.clone();
+        let verdict = tables(state).run(&mut after);
+        match verdict.action {
+            Action::Pass | Action::Drop => prop_assert_eq!(&after, &frame),
+            Action::Answer(_) => {
+                prop_assert_eq!(&after[..2], &frame[6..8], "it goes back to its sender");
+                if after[12..14] == [0x08, 0x00] && frame[24..26] != [0, 0] {
+                    prop_assert_eq!(after[22], 64);
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn any_bytes_at_all_are_judged_without_a_panic(frame in prop::collection::vec(any::<u8>(), 0..120)) {
+        tables(abi::UP).run(&mut frame.clone());
+    }
+
+    #[test]
+    fn the_sum_of_words_is_that_of_the_words(bytes in prop::collection::vec(any::<u8>(), 0..100)) {
+        let words = bytes.chunks_exact(2).map(|pair| u32::from(pair[0]) << 8 | u32::from(pair[1]));
+        prop_assert_eq!(checksum::sum(&bytes), words.sum::<u32>());
+    }
+}
+
+/// An echo request whose checksum is right, for every value that its data can sum to.
+#[test]
+fn the_reply_to_a_correct_request_is_correct_for_every_sum_of_its_data() {
+    let tables = tables(abi::UP);
+    for word in 0..=u16::MAX {
+        let mut frame = vec![2; 12];
+        frame.extend([0x08, 0, 0x45, 0, 0, 28, 0, 0, 0, 0, 64, 1, 0, 0]);
+        frame.extend([198, 51, 100, 7, 192, 0, 2, 1]);
+        let sum = !checksum::fold(checksum::sum(&frame[14..34]));
+        frame[24..26].copy_from_slice(&sum.to_be_bytes());
+        frame.extend([8, 0, 0, 0, 0, 0]);
+        frame.extend(word.to_be_bytes());
+        let sum = !checksum::fold(checksum::sum(&frame[34..]));
+        frame[36..38].copy_from_slice(&sum.to_be_bytes());
+        assert!(matches!(tables.run(&mut frame).action, Action::Answer(_)));
+        for covered in [&frame[14..34], &frame[34..]] {
+            assert_eq!(
+                checksum::fold(checksum::sum(covered)),
+                0xffff,
+                "data {word:#06x}: {covered:02x?}"
+            );
+        }
+    }
+}
+
+/// The same over every identification, time to live and checksum that an IPv4 header can have.
+#[test]
+fn the_header_of_a_reply_is_correct_for_every_checksum_and_time_to_live() {
+    let tables = tables(abi::UP);
+    for identification in 0..=u16::MAX {
+        let hops = identification.to_be_bytes()[0] ^ identification.to_be_bytes()[1];
+        let mut frame = vec![2; 12];
+        frame.extend([0x08, 0, 0x45, 0, 0, 28]);
+        frame.extend(identification.to_be_bytes());
+        frame.extend([0, 0, hops, 1, 0, 0, 198, 51, 100, 7, 192, 0, 2, 1]);
+        let sum = !checksum::fold(checksum::sum(&frame[14..34]));
+        frame[24..26].copy_from_slice(&sum.to_be_bytes());
+        frame.extend([8, 0, 0xf7, 0xff, 0, 0, 0, 0]);
+        assert!(matches!(tables.run(&mut frame).action, Action::Answer(_)));
+        let header = checksum::fold(checksum::sum(&frame[14..34]));
+        assert_eq!(header, 0xffff, "identification {identification:#06x}");
+    }
+}
+
+#[test]
+fn icmpv6_replies_are_correct_for_every_checksum() {
+    let tables = tables(abi::UP);
+    for word in 0..=u16::MAX {
+        let mut frame = vec![2; 12];
+        frame.extend([0x86, 0xdd, 0x60, 0, 0, 0, 0, 8, 58, 7]);
+        frame.extend([0x20, 1, 0x0d, 0xb8, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 9]);
+        frame.extend([0x20, 1, 0x0d, 0xb8, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 1]);
+        frame.extend([128, 0, 0, 0, 0, 0]);
+        frame.extend(word.to_be_bytes());
+        let pseudo = |frame: &[u8]| checksum::sum(&frame[22..54]) + 8 + 58;
+        let sum = !checksum::fold(pseudo(&frame) + checksum::sum(&frame[54..]));
+        frame[56..58].copy_from_slice(&sum.to_be_bytes());
+        assert!(matches!(tables.run(&mut frame).action, Action::Answer(_)));
+        let covered = checksum::fold(pseudo(&frame) + checksum::sum(&frame[54..]));
+        assert_eq!(covered, 0xffff, "data {word:#06x}");
+    }
+}

@@ -1,0 +1,114 @@
+//! Services that need others follow them, in the same step.
+
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use tokio::sync::{mpsc, watch};
+
+use super::{Modes, NoPeers, settings};
+use crate::checks::Report;
+use crate::controller::{Channels, Controller, Facts, ServiceSettings};
+use crate::events::EventKind;
+use crate::health::{FailureKind, HealthVerdict, Outcome};
+use crate::rib::DesiredRoutes;
+
+/// Services by name, each with the names that it needs and one check; nobody hears what they decide.
+fn controller(services: &[(&str, &[&str])]) -> Controller {
+    let services = services.iter().map(|(name, needs)| {
+        let needs: Vec<String> = needs.iter().map(ToString::to_string).collect();
+        let settings = settings();
+        ServiceSettings {
+            name: (*name).to_owned(),
+            health: settings.health.clone().with_needs(&needs),
+            ..settings
+        }
+    });
+    let facts = Facts {
+        node: "test".to_owned(),
+        interfaces: Vec::new(),
+        peers: Arc::new(NoPeers),
+    };
+    let modes = Modes {
+        generation: 0,
+        decided_at: Instant::now(),
+        modes: Arc::default(),
+        prove: Arc::default(),
+    };
+    let channels = Channels {
+        checks: mpsc::channel(1).1,
+        calls: mpsc::channel(1).1,
+        maps: mpsc::channel(1).1,
+        peers: mpsc::channel(1).1,
+        modes: watch::channel(modes).0,
+        routes: watch::channel(Arc::new(DesiredRoutes::new(0))).0,
+        counters: mpsc::channel(1).0,
+    };
+    Controller::new(services.collect(), facts, channels)
+}
+
+fn report(service: usize, passed: bool) -> Report {
+    let outcome = if passed {
+        Outcome::pass("fine")
+    } else {
+        Outcome::fail(FailureKind::Refused, "refused")
+    };
+    Report {
+        service,
+        check: 0,
+        outcome,
+        output: None,
+        at: Instant::now(),
+        took: Duration::ZERO,
+        late: Duration::ZERO,
+    }
+}
+
+#[test]
+fn a_failure_goes_through_to_all_that_need_the_service_and_to_nobody_else() {
+    use HealthVerdict::{Down, Init, Up};
+    let mut controller = controller(&[
+        ("web", &["api"]),
+        ("api", &["dns"]),
+        ("dns", &[]),
+        ("ntp", &[]),
+    ]);
+    // which service's check passes or fails, and all verdicts after it
+    let steps = [
+        (0, true, [Init, Init, Init, Init]),
+        (3, true, [Init, Init, Init, Up]),
+        (2, true, [Init, Init, Up, Up]),
+        (1, true, [Up, Up, Up, Up]),
+        (2, false, [Down, Down, Down, Up]),
+    ];
+    for (service, passed, want) in steps {
+        controller.on_check(report(service, passed));
+        let got: Vec<_> = controller
+            .services
+            .iter()
+            .map(|service| service.health.verdict())
+            .collect();
+        assert_eq!(got, want, "after service {service} passed: {passed}");
+    }
+    let reasons: Vec<String> = controller
+        .events
+        .recent()
+        .into_iter()
+        .filter_map(|event| match event.kind {
+            EventKind::Detected {
+                service,
+                verdict,
+                reason,
+                ..
+            } if verdict == "down" => Some(format!("{service}: {reason}")),
+            _other => None,
+        })
+        .collect();
+    assert_eq!(
+        reasons,
+        [
+            "dns: check tcp failed: refused",
+            "api: the service needs dns, which is down",
+            "web: the service needs api, which is down",
+        ]
+    );
+}

@@ -1,0 +1,122 @@
+//! The command line as a person meets it: exit status and words.
+
+use std::fs;
+use std::os::unix::process::CommandExt as _;
+use std::process::{Command, Output};
+
+const GOOD: &str = r#"[node]
+name = "city-a"
+[dataplane]
+interfaces = ["lo"]
+[[services]]
+name = "dns"
+addresses = ["192.0.2.1"]
+announce = []
+"#;
+
+fn anycast(arguments: &[&str]) -> Output {
+    Command::new(env!("CARGO_BIN_EXE_anycast"))
+        .args(arguments)
+        .env_remove("ANYCAST_SOCKET")
+        .output()
+        .expect("the binary starts")
+}
+
+fn stderr(output: &Output) -> String {
+    String::from_utf8_lossy(&output.stderr).into_owned()
+}
+
+fn file(text: &str) -> tempfile::NamedTempFile {
+    let file = tempfile::NamedTempFile::new().expect("a file");
+    fs::write(file.path(), text).expect("written");
+    file
+}
+
+#[test]
+fn a_good_configuration_is_said_to_be_good() {
+    let config = file(GOOD);
+    let output = anycast(&["check-config", config.path().to_str().unwrap()]);
+    assert_eq!(output.status.code(), Some(0), "{}", stderr(&output));
+    let said = String::from_utf8_lossy(&output.stdout).into_owned();
+    assert!(said.contains("good: 1 service, 1 address"), "{said}");
+}
+
+#[test]
+fn a_bad_configuration_ends_with_2_and_names_file_line_and_field() {
+    let config = file(&GOOD.replace("192.0.2.1", "192.0.2.1\", \"192.0.2.1"));
+    let path = config.path().to_str().unwrap();
+    for command in [["check-config", path].as_slice(), &["run", "-c", path]] {
+        let output = anycast(command);
+        assert_eq!(output.status.code(), Some(2), "{command:?}");
+        let said = stderr(&output);
+        assert!(
+            said.contains(&format!("{path}:7:")) && said.contains("services[0].addresses[1]"),
+            "{said}"
+        );
+    }
+}
+
+#[test]
+fn a_missing_configuration_ends_with_2_and_is_named() {
+    let output = anycast(&["check-config", "/nonexistent/anycast.toml"]);
+    assert_eq!(output.status.code(), Some(2));
+    assert!(stderr(&output).contains("/nonexistent/anycast.toml"));
+}
+
+#[test]
+fn a_daemon_that_is_not_there_is_said_in_one_sentence() {
+    let output = anycast(&["status", "-s", "/nonexistent/anycast.sock"]);
+    assert_eq!(output.status.code(), Some(1));
+    let said = stderr(&output);
+    assert!(said.contains("no anycast daemon answers"), "{said}");
+    assert_eq!(said.lines().count(), 1, "{said}");
+}
+
+#[test]
+fn without_privileges_the_daemon_says_what_is_missing_and_ends_with_1() {
+    let config = file(GOOD);
+    let mut command = Command::new(env!("CARGO_BIN_EXE_anycast"));
+    command.args(["run", "-c", config.path().to_str().unwrap()]);
+    if nix::unistd::geteuid().is_root() {
+        let open = std::os::unix::fs::PermissionsExt::from_mode(0o644);
+        fs::set_permissions(config.path(), open).expect("readable");
+        command.uid(65534).gid(65534);
+    }
+    let output = command.output();
+    // The binary may lie where nobody else can reach it; then a copy is run.
+    let output = output.unwrap_or_else(|_| {
+        let copy = std::env::temp_dir().join(format!("anycast-cli-{}", std::process::id()));
+        fs::copy(env!("CARGO_BIN_EXE_anycast"), &copy).expect("copied");
+        let output = Command::new(&copy)
+            .args(["run", "-c", config.path().to_str().unwrap()])
+            .uid(65534)
+            .gid(65534)
+            .output()
+            .expect("the copy starts");
+        fs::remove_file(&copy).expect("removed");
+        output
+    });
+    assert_eq!(output.status.code(), Some(1), "{}", stderr(&output));
+    let said = stderr(&output);
+    assert!(said.contains("CAP_NET_ADMIN") && said.lines().count() == 1, "{said}");
+}
+
+#[test]
+fn every_command_has_help() {
+    for command in [
+        "run", "check-config", "status", "events", "drain", "undrain", "disable", "enable",
+    ] {
+        let output = anycast(&[command, "--help"]);
+        assert_eq!(output.status.code(), Some(0), "{command}");
+        assert!(!output.stdout.is_empty(), "{command}");
+    }
+}
+
+#[test]
+fn the_schema_is_json_that_knows_every_section() {
+    let output = anycast(&["check-config", "--schema"]);
+    let schema: serde_json::Value = serde_json::from_slice(&output.stdout).expect("JSON");
+    for section in ["node", "dataplane", "control", "bgp", "services"] {
+        assert!(schema["properties"][section].is_object(), "{section}");
+    }
+}

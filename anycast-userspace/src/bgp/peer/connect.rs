@@ -111,11 +111,18 @@ impl Peer {
             }
             Ending::Lost(why) => self.record.reason = why,
         }
-        if self.ours.is_none() && self.theirs.is_none() {
-            let next = now + self.backoff.next();
-            self.retry_at = (!self.settings.config.passive).then_some(next);
-            self.held_until = at_fault.then_some(next);
+        if self.session.is_some() {
+            return;
         }
+        let alone = self.ours.is_none() && self.theirs.is_none();
+        // While another connection may still become the session, this was no failure of the peer's.
+        let wait = if alone {
+            self.backoff.next()
+        } else {
+            self.settings.config.retry.0
+        };
+        self.retry_at = (!self.settings.config.passive).then_some(now + wait);
+        self.held_until = (alone && at_fault).then_some(now + wait);
     }
 
     /// BFD says that the peer cannot be reached (RFC 5882 §4.3).

@@ -20,16 +20,13 @@ impl Config {
             path: path.to_owned(),
             source,
         })?;
-        Self::parse(&text).map_err(|mut problems| {
-            problems.sort_by_key(|problem| (problem.place.line, problem.place.column));
-            ConfigError::Invalid {
-                path: path.to_owned(),
-                problems,
-            }
+        Self::parse(&text).map_err(|problems| ConfigError::Invalid {
+            path: path.to_owned(),
+            problems,
         })
     }
 
-    /// Parses and validates a text.
+    /// Parses and validates a text. What is wrong comes in the order of the text.
     pub fn parse(text: &str) -> Result<Self, Vec<Problem>> {
         let places = Places::parse(text).map_err(|error| vec![syntax_problem(text, &error)])?;
         let config: Self =
@@ -52,10 +49,10 @@ impl Config {
                 .map(|(field, message)| at(field, message)),
         );
         if problems.is_empty() {
-            Ok(config)
-        } else {
-            Err(problems)
+            return Ok(config);
         }
+        problems.sort_by_key(|problem| (problem.place.line, problem.place.column));
+        Err(problems)
     }
 }
 

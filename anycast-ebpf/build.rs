@@ -9,8 +9,8 @@ fn main() {
         println!("cargo:rerun-if-changed={}", linker.display());
     }
     if env::var("CARGO_CFG_TARGET_ARCH").is_ok_and(|arch| arch == "bpf") {
-        // Headers lie at odd offsets: without the first every field is loaded byte by byte. LLVM
-        // before 22 does not know it and ignores it. The second is kernel 5.1.
-        println!("cargo:rustc-link-arg-bins=--cpu-features=+allows-misaligned-mem-access,+alu32");
+        // Headers lie at odd offsets: without this every field is loaded byte by byte. LLVM
+        // before 22 does not know it and ignores it.
+        println!("cargo:rustc-link-arg-bins=--cpu-features=+allows-misaligned-mem-access");
     }
 }

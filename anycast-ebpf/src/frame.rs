@@ -127,6 +127,8 @@ impl<S: Span> Packet for Frame<'_, S> {
         if self.data + N > self.end {
             return None;
         }
+        // SAFETY: data is never 0, as in `at`.
+        unsafe { core::hint::assert_unchecked(self.data != 0) };
         // SAFETY: as in `load`.
         Some(unsafe { &*(self.data as *const [u8; N]) })
     }

@@ -4,9 +4,7 @@
 //! what. When the last socket of a slot is gone it takes the slot's service down in the data plane, in
 //! the very call that released the socket, unless a bind to the port has not been looked at yet: then a
 //! restart may be under way, and the controller decides.
-#![no_std]
-#![no_main]
-#![cfg_attr(target_arch = "bpf", feature(asm_experimental_arch))]
+#![cfg_attr(target_arch = "bpf", no_std, no_main, feature(asm_experimental_arch))]
 
 use core::mem::MaybeUninit;
 
@@ -253,7 +251,10 @@ fn now() -> u64 {
     unsafe { bpf_ktime_get_ns() }
 }
 
-#[cfg(not(test))]
+#[cfg(not(target_arch = "bpf"))]
+fn main() {}
+
+#[cfg(target_arch = "bpf")]
 #[panic_handler]
 fn panic(_info: &core::panic::PanicInfo<'_>) -> ! {
     loop {}

@@ -260,7 +260,8 @@ impl DataPlane {
     }
 
     /// Proves that the loaded program serves `address`: runs it on an echo request, and requires an
-    /// answer of the program that is attached and the reason of its explaining twin.
+    /// answer of the program that is attached and the reason of its explaining twin. A request that lists
+    /// or limits refuse proves as much, since they are asked only of a service that is up.
     ///
     /// The request is counted as any packet is.
     ///
@@ -268,13 +269,13 @@ impl DataPlane {
     /// [`DataPlaneError::NotProved`] with what was done instead, [`DataPlaneError::Run`].
     pub fn prove(&self, address: IpAddr) -> Result<Explained, DataPlaneError> {
         let frame = probe::echo_request(address);
-        let explained = self.explain(&frame)?;
+        // In this order, so that a limit that has room for one more shows as a limit, not as a drop.
         let outcome = probe::run(self.serving.program()?, &frame)?;
-        let answered = explained.disposition == Disposition::Answer
-            && explained.reason == Reason::Echo
+        let explained = self.explain(&frame)?;
+        let answered = explained.reason == Reason::Echo
             && outcome.action == XDP_TX
             && outcome.frame == explained.frame;
-        if answered {
+        if answered || serves_but_refuses(explained.reason) {
             return Ok(explained);
         }
         Err(DataPlaneError::NotProved {
@@ -352,6 +353,15 @@ impl DataPlane {
         pins.clear(MAPS)?;
         pins.remove()
     }
+}
+
+/// Whether a request was refused for its source or its rate: the program comes to such reasons only after
+/// it has found the service to be up.
+const fn serves_but_refuses(reason: Reason) -> bool {
+    matches!(
+        reason,
+        Reason::Denied | Reason::SourceLimited | Reason::ServiceLimited | Reason::EchoLimited
+    )
 }
 
 impl Room {

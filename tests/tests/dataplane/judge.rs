@@ -79,8 +79,8 @@ fn tshark_finds_nothing_wrong_with_any_answer() {
         Frame::new(ip("2001:db8::1"), ip("fd00:250::1")),
     ] {
         for frame in [plain.clone(), plain.clone().vlan(5), plain.qinq(5, 6)] {
-            for length in 0..40 {
-                let data: Vec<u8> = (0..length).map(|byte| byte * 37).collect();
+            for length in 0_u8..40 {
+                let data: Vec<u8> = (0..length).map(|byte: u8| byte.wrapping_mul(37)).collect();
                 requests.push(frame.clone().echo(length.into(), 9, &data).bytes());
                 requests.push(
                     frame

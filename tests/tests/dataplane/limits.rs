@@ -214,6 +214,19 @@ fn limits_of_a_service_admit_their_burst_and_no_more() {
 }
 
 #[test]
+fn a_service_is_proved_even_while_its_limit_is_exhausted_and_never_while_it_is_down() {
+    let mut bed = Bed::new(vec![limited(Limits {
+        echo: Some(slow(1)),
+        ..Limits::default()
+    })]);
+    for _ in 0..5 {
+        bed.plane().prove(ip("192.168.250.1")).unwrap();
+    }
+    bed.plane().flip(0, State::Down).unwrap();
+    assert!(bed.plane().prove(ip("192.168.250.1")).is_err());
+}
+
+#[test]
 fn each_source_has_its_own_limit_and_a_prefix_is_one_source() {
     let mut bed = Bed::holding(
         &settings(),

@@ -98,13 +98,23 @@ fn without_privileges_the_daemon_says_what_is_missing_and_ends_with_1() {
     });
     assert_eq!(output.status.code(), Some(1), "{}", stderr(&output));
     let said = stderr(&output);
-    assert!(said.contains("CAP_NET_ADMIN") && said.lines().count() == 1, "{said}");
+    assert!(
+        said.contains("CAP_NET_ADMIN") && said.lines().count() == 1,
+        "{said}"
+    );
 }
 
 #[test]
 fn every_command_has_help() {
     for command in [
-        "run", "check-config", "status", "events", "drain", "undrain", "disable", "enable",
+        "run",
+        "check-config",
+        "status",
+        "events",
+        "drain",
+        "undrain",
+        "disable",
+        "enable",
     ] {
         let output = anycast(&[command, "--help"]);
         assert_eq!(output.status.code(), Some(0), "{command}");

@@ -1,7 +1,7 @@
 //! The data plane writer: brings the maps to the modes that the controller publishes, and reports.
 //!
 //! One task owns the data plane. A decision costs one map write for each service that it changes.
-//! It decides nothing; a write that fails is reported, and tried again after [`RETRY`] or with the next
+//! It decides nothing; a write that fails is reported, and tried again after a pause or with the next
 //! decision, whichever is first.
 
 use std::time::{Duration, Instant};

@@ -1,6 +1,6 @@
 //! A service's checks, as the file describes them.
 //!
-//! Every check type shares the settings that [`check_type!`] writes once; the rest is its own. This
+//! Every check type shares the settings that `check_type!` writes once; the rest is its own. This
 //! module only describes and validates: running is `crate::checks`, deciding is `crate::health`.
 
 mod dns;

@@ -31,9 +31,9 @@ impl Config {
         let places = Places::parse(text).map_err(|error| vec![syntax_problem(text, &error)])?;
         let config: Self =
             toml::from_str(text).map_err(|error| vec![shape_problem(text, &places, &error)])?;
-        let at = |field: String, message: String| Problem {
-            place: places.of_path(&field),
-            field,
+        let at = |path: String, message: String| Problem {
+            place: places.of_path(&path),
+            field: places.as_written(&path),
             message,
         };
         let mut problems: Vec<Problem> = match config.validate() {

@@ -31,28 +31,52 @@ impl<'text> Places<'text> {
     /// Where `path` (`services[0].checks[1].port`) stands. A field that is absent is placed at the
     /// nearest table around it.
     pub(super) fn of_path(&self, path: &str) -> Place {
-        let mut span = 0..0;
+        place(self.text, self.walk(path).1)
+    }
+
+    /// `path` as the file has it. A path of the validator also counts the one value inside each
+    /// variant of an enum (`checks[0][0].port`), of which the file knows nothing.
+    pub(super) fn as_written(&self, path: &str) -> String {
+        self.walk(path).0
+    }
+
+    fn walk(&self, path: &str) -> (String, usize) {
+        let mut written = String::new();
+        let mut at = 0;
         let mut table = Some(self.root.get_ref());
         let mut value: Option<&Spanned<DeValue<'_>>> = None;
         for step in steps(path) {
             let next = match step {
-                Step::Key(name) => table.and_then(|table| {
-                    table
-                        .iter()
-                        .find(|(key, _)| key.get_ref().as_ref() == name)
-                        .map(|(key, value)| (key.span(), value))
-                }),
-                Step::Index(index) => value
-                    .and_then(|value| value.get_ref().as_array())
-                    .and_then(|array| array.get(index))
-                    .map(|value| (value.span(), value)),
+                Step::Key(name) => {
+                    if !written.is_empty() {
+                        written.push('.');
+                    }
+                    written.push_str(name);
+                    table.and_then(|table| {
+                        table
+                            .iter()
+                            .find(|(key, _)| key.get_ref().as_ref() == name)
+                            .map(|(key, value)| (key.span(), value))
+                    })
+                }
+                Step::Index(_) if table.is_some() => continue,
+                Step::Index(index) => {
+                    written.push_str(&format!("[{index}]"));
+                    value
+                        .and_then(|value| value.get_ref().as_array())
+                        .and_then(|array| array.get(index))
+                        .map(|value| (value.span(), value))
+                }
             };
-            let Some((at, found)) = next else { break };
-            span = at;
-            value = Some(found);
-            table = found.get_ref().as_table();
+            (value, table) = match next {
+                Some((span, found)) => {
+                    at = span.start;
+                    (Some(found), found.get_ref().as_table())
+                }
+                None => (None, None),
+            };
         }
-        place(self.text, span.start)
+        (written, at)
     }
 
     /// The path of the innermost value that covers `span`.
@@ -202,6 +226,7 @@ mod tests {
             ("services[0].checks[0].port", 7, 3),
             ("services[1].ports[1]", 11, 3),
             ("services[0].checks[0].absent", 6, 3),
+            ("services[0].checks[0][0].port", 7, 3),
         ];
         for (path, line, column) in cases {
             assert_eq!(places.of_path(path), Place { line, column }, "{path}");

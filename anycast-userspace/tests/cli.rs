@@ -110,6 +110,7 @@ fn every_command_has_help() {
         "run",
         "check-config",
         "status",
+        "routes",
         "events",
         "drain",
         "undrain",

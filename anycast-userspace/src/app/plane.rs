@@ -6,7 +6,7 @@ use std::sync::Arc;
 use anycast_common::abi;
 
 use crate::control::protocol::{Count, Packets};
-use crate::dataplane::{self, DataPlane, State};
+use crate::dataplane::{self, DataPlane};
 use crate::decision::DataPlaneMode;
 use crate::planes::Counters;
 use crate::writer::Plane;
@@ -41,7 +41,7 @@ impl LoadedPlane {
 impl Plane for LoadedPlane {
     fn set_mode(&mut self, service: usize, mode: DataPlaneMode) -> Result<(), String> {
         self.maps
-            .flip(service, state(mode))
+            .flip(service, mode)
             .map_err(|error| error.to_string())
     }
 
@@ -69,18 +69,6 @@ impl Plane for LoadedPlane {
             services: snapshot.services.iter().map(packets).collect(),
             unowned: packets(&snapshot.unowned),
         })
-    }
-}
-
-const fn state(mode: DataPlaneMode) -> State {
-    match mode {
-        DataPlaneMode::Init => State::Init,
-        DataPlaneMode::Up => State::Up,
-        DataPlaneMode::Degraded => State::Degraded,
-        DataPlaneMode::Draining => State::Draining,
-        DataPlaneMode::Lingering => State::Lingering,
-        DataPlaneMode::Down => State::Down,
-        DataPlaneMode::Disabled => State::Disabled,
     }
 }
 

@@ -4,6 +4,7 @@
 //! the configuration is wrong.
 
 mod render;
+mod render_routes;
 
 use std::io::{self, IsTerminal as _, Write as _};
 use std::path::PathBuf;
@@ -33,6 +34,8 @@ enum Command {
     CheckConfig(CheckConfig),
     /// Show services, checks, routes, interfaces and packets
     Status(StatusArgs),
+    /// Show each BGP peer: session, timers, messages, what is announced, last errors
+    Routes(StatusArgs),
     /// Show what has happened
     Events(EventsArgs),
     /// Take a service away without losing a flow: worst metric, withdrawal, quiet, down
@@ -134,6 +137,7 @@ fn dispatch(command: Command) -> anyhow::Result<()> {
         Command::Run(args) => app::run(&args.config),
         Command::CheckConfig(args) => check_config(&args),
         Command::Status(args) => status(&args),
+        Command::Routes(args) => routes(&args),
         Command::Events(args) => events(&args),
         Command::Drain(args) => operate(args.now, Operation::Drain, args.lasts),
         Command::Undrain(args) => operate(args, Operation::Undrain, None),
@@ -172,6 +176,15 @@ fn status(args: &StatusArgs) -> anyhow::Result<()> {
         print(&serde_json::to_string_pretty(&status)?)
     } else {
         print(render::status(&status).trim_end())
+    }
+}
+
+fn routes(args: &StatusArgs) -> anyhow::Result<()> {
+    let status = ask_status(&args.socket)?;
+    if args.json {
+        print(&serde_json::to_string_pretty(&status.peers)?)
+    } else {
+        print(render_routes::routes(&status.peers).trim_end())
     }
 }
 

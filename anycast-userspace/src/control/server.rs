@@ -198,3 +198,56 @@ async fn send(writer: &mut OwnedWriteHalf, response: &Response) -> io::Result<()
     line.push(b'\n');
     writer.write_all(&line).await
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn the_socket_is_for_its_owner_alone_and_goes_with_the_server() {
+        let directory = tempfile::tempdir().unwrap();
+        let path = directory.path().join("below/anycast.sock");
+        let server = Server::bind(&path).unwrap();
+        let mode = fs::metadata(&path).unwrap().permissions().mode();
+        assert_eq!(mode & 0o777, 0o600);
+        assert!(matches!(Server::bind(&path), Err(SocketError::InUse(_))));
+        drop(server);
+        assert!(!path.exists());
+    }
+
+    #[tokio::test]
+    async fn a_socket_that_a_dead_daemon_left_is_replaced_and_a_file_is_not() {
+        let directory = tempfile::tempdir().unwrap();
+        let path = directory.path().join("anycast.sock");
+        drop(std::os::unix::net::UnixListener::bind(&path).unwrap());
+        assert!(path.exists());
+        drop(Server::bind(&path).unwrap());
+        fs::write(&path, "precious").unwrap();
+        assert!(matches!(
+            Server::bind(&path),
+            Err(SocketError::NotASocket(_))
+        ));
+        assert_eq!(fs::read_to_string(&path).unwrap(), "precious");
+    }
+
+    #[tokio::test]
+    async fn a_line_that_is_no_request_is_answered_with_what_is_wrong() {
+        let directory = tempfile::tempdir().unwrap();
+        let path = directory.path().join("anycast.sock");
+        let server = Server::bind(&path).unwrap();
+        let (calls, _controller) = mpsc::channel(DEPTH);
+        let serving = tokio::spawn(server.serve(calls));
+        let mut stream = UnixStream::connect(&path).await.unwrap();
+        stream
+            .write_all(b"{\"command\":\"reboot\"}\n")
+            .await
+            .unwrap();
+        let mut answer = String::new();
+        BufReader::new(&mut stream)
+            .read_line(&mut answer)
+            .await
+            .unwrap();
+        assert!(answer.contains("unknown variant `reboot`"), "{answer}");
+        serving.abort();
+    }
+}

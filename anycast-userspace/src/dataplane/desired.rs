@@ -9,25 +9,7 @@ use ipnet::IpNet;
 use super::error::DataPlaneError;
 use crate::config::dataplane::{Fragments, Limits, Policy, Port, Rate, SourceLimit};
 
-/// What a service's entry says about its health.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
-pub enum State {
-    /// Not judged yet: `on_down` applies.
-    #[default]
-    Init,
-    /// Answers, and passes served ports.
-    Up,
-    /// As up.
-    Degraded,
-    /// As up.
-    Draining,
-    /// Passes served ports, answers nothing; `on_down` applies to the rest.
-    Lingering,
-    /// `on_down` applies.
-    Down,
-    /// `on_down` applies.
-    Disabled,
-}
+pub use crate::decision::DataPlaneMode as State;
 
 impl State {
     /// Every state.

@@ -53,9 +53,10 @@ pub enum Word {
 }
 
 /// What the data plane does for a service.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
 pub enum DataPlaneMode {
     /// Not yet judged: `on_down` applies.
+    #[default]
     Init,
     /// Answers, and passes served ports.
     Up,

@@ -31,7 +31,7 @@ pub(crate) fn run_all(filter: Option<&str>) -> anyhow::Result<()> {
     if !nix::unistd::geteuid().is_root() {
         bail!("the rest of the tests load XDP programs and make network namespaces: run as root");
     }
-    let mut privileged = cargo(&["test", "--package=anycast-tests"]);
+    let mut privileged = cargo(&["test", "--package=anycast-tests", "--lib", "--tests"]);
     if let Some(filter) = filter {
         privileged.arg(filter);
     }

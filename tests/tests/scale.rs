@@ -175,6 +175,7 @@ fn configuration(socket: &Path, health: &Path, managed: Addresses) -> String {
     format!(
         r#"[node]
 name = "scale"
+state_directory = "{}"
 
 [dataplane]
 interfaces = ["eth0"]
@@ -209,6 +210,7 @@ splay = "0s"
 rise = 1
 fall = 1
 "#,
+        health.with_file_name("state").display(),
         socket.display(),
         health.display(),
     )

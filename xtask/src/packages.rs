@@ -26,6 +26,7 @@ pub(crate) const TOOLS: &[(&str, &str)] = &[
 /// Programs that only the tests use.
 pub(crate) const TEST_TOOLS: &[(&str, &str)] = &[
     ("exabgp", "exabgp"),
+    ("faketime", "faketime"),
     ("gobgp", "gobgpd"),
     ("setpriv", "util-linux"),
     ("tshark", "tshark"),

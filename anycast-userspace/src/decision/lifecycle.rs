@@ -56,9 +56,9 @@ pub struct Transition {
 #[derive(Clone, Debug)]
 pub struct Lifecycle {
     pace: Pace,
-    phase: Phase,
-    health: HealthVerdict,
-    word: Word,
+    pub(super) phase: Phase,
+    pub(super) health: HealthVerdict,
+    pub(super) word: Word,
     /// Why the operator has spoken.
     told: String,
     reason: String,
@@ -144,10 +144,12 @@ impl Lifecycle {
             (Phase::Init | Phase::Failed { .. }, HealthVerdict::Up | HealthVerdict::Degraded) => {
                 self.rise(reason);
             }
-            (Phase::Init, HealthVerdict::Down) => self.fail(Duration::ZERO, reason, now),
+            // What was not served has nobody to linger for.
+            (Phase::Init | Phase::InstallFailed { .. }, HealthVerdict::Down) => {
+                self.fail(Duration::ZERO, reason, now);
+            }
             (
                 Phase::Installing { .. }
-                | Phase::InstallFailed { .. }
                 | Phase::Serving
                 | Phase::Depreferenced { .. }
                 | Phase::Withdrawn(_),

@@ -1,3 +1,6 @@
+mod calm;
+mod table;
+
 use std::time::{Duration, Instant};
 
 use proptest::prelude::{Just, Strategy, prop_oneof};

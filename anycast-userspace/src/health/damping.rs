@@ -134,6 +134,33 @@ mod tests {
 
     proptest! {
         #[test]
+        fn the_penalty_is_the_sum_of_what_each_withdrawal_left_behind(
+            gaps in prop::collection::vec((0..60_000u64).prop_map(Duration::from_millis), 1..12),
+            later in (0..600_000u64).prop_map(Duration::from_millis),
+        ) {
+            // RFC 2439 §4.2: exponential decay, so the order of adding and decaying does not matter.
+            let start = Instant::now();
+            let roomy = Damping { max_suppress: Span::from_secs(3600), ..settings() };
+            let mut penalty = Penalty::new(roomy, start);
+            let mut now = start;
+            let mut times = Vec::new();
+            for gap in gaps {
+                now += gap;
+                penalty.on_withdrawal(now);
+                times.push(now);
+            }
+            let end = now + later;
+            let want: f64 = times
+                .iter()
+                .map(|at| 1000.0 * (-(end - *at).as_secs_f64() / 60.0).exp2())
+                .sum();
+            prop_assert!((penalty.value(end) - want).abs() < 1e-6 * want.max(1.0), "{} is not {want}", penalty.value(end));
+            if let Some(until) = penalty.suppressed_until() && until > now {
+                prop_assert!((penalty.value(until) - 750.0).abs() < 1e-2, "reused at {}", penalty.value(until));
+            }
+        }
+
+        #[test]
         fn the_penalty_only_falls_between_withdrawals_and_never_passes_its_ceiling(
             steps in prop::collection::vec((any::<bool>(), (0..100_000u64).prop_map(Duration::from_millis)), 0..50),
         ) {

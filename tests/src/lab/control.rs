@@ -178,6 +178,12 @@ impl Events {
         self.feed.last(count)
     }
 
+    /// Everything after `mark` so far.
+    #[must_use]
+    pub fn after(&self, mark: Mark) -> Vec<Event> {
+        self.feed.after(mark)
+    }
+
     /// Waits for an event after `mark`.
     ///
     /// # Errors

@@ -59,7 +59,7 @@ impl Node {
             .with_context(|| format!("creating {}", directory.display()))?;
         let socket = directory.join("anycast.sock");
         let config = directory.join("anycast.toml");
-        fs::write(&config, configuration(city, &socket, pin))
+        fs::write(&config, configuration(city, directory, &socket, pin))
             .with_context(|| format!("writing {}", config.display()))?;
         let mut node = Self {
             city,
@@ -248,10 +248,11 @@ impl Node {
     }
 }
 
-fn configuration(city: City, socket: &Path, pin: &Path) -> String {
+fn configuration(city: City, state: &Path, socket: &Path, pin: &Path) -> String {
     format!(
         r#"[node]
 name = "{city}"
+state_directory = "{state}"
 
 [dataplane]
 interfaces = ["{UPLINK}"]
@@ -302,6 +303,7 @@ rise = 1
 fall = 2
 port = 80
 "#,
+        state = state.display(),
         pin = pin.display(),
         socket = socket.display(),
         node_v4 = city.node_v4(),

@@ -1,4 +1,6 @@
-//! The whole transition table, and properties over arbitrary results.
+//! Scenarios, and properties over arbitrary results; `table` holds the whole transition table.
+
+mod table;
 
 use std::time::{Duration, Instant};
 
@@ -182,7 +184,7 @@ const CASES: &[Case] = &[
 ];
 
 #[test]
-fn every_transition_of_the_table() {
+fn every_scenario_ends_as_it_should() {
     for case in CASES {
         let start = Instant::now();
         let checks = vec![check("a", 1, 1, false), check("b", 1, 1, false)];
@@ -347,9 +349,22 @@ fn requirement() -> impl Strategy<Value = Require> {
     ]
 }
 
+/// Whether the results end in a state that `rise` passes in a row have made, and no `fall` failures since.
+fn passes(results: &[bool], rise: u32, fall: u32) -> bool {
+    let ends = |wanted: bool, length: u32| {
+        let windows = results.windows(length as usize);
+        windows
+            .enumerate()
+            .filter(|(_, window)| window.iter().all(|passed| *passed == wanted))
+            .map(|(start, _)| start + length as usize)
+            .last()
+    };
+    ends(true, rise) > ends(false, fall)
+}
+
 proptest! {
     #[test]
-    fn it_never_serves_without_enough_passes_in_a_row_nor_during_the_hold_down(
+    fn it_serves_only_what_is_proven_by_rise_passes_in_a_row_and_never_during_the_hold_down(
         require in requirement(),
         rise_and_fall in prop::collection::vec((1..4u32, 1..4u32), 1..4),
         results in prop::collection::vec((any::<prop::sample::Index>(), any::<bool>(), 0..3000u64), 0..200),
@@ -368,24 +383,31 @@ proptest! {
             transitions.extend(health.on_result(index, outcome(passed), now));
             transitions.extend(health.on_time(now));
             for transition in transitions {
-                if transition.to.is_serving() && !transition.from.is_serving() {
-                    let proven = history.iter().zip(&rise_and_fall).filter(|(results, (rise, _))| {
-                        let rise = *rise as usize;
-                        results.windows(rise).any(|window| window.iter().all(|passed| *passed))
-                    });
-                    prop_assert!(proven.count() >= 1, "served without a proven check");
-                    if let Some(at) = withdrawn_at {
-                        prop_assert!(now >= at + HOLD, "served {:?} into the hold-down", now - at);
-                    }
+                if transition.to.is_serving() && !transition.from.is_serving()
+                    && let Some(at) = withdrawn_at {
+                    prop_assert!(now >= at + HOLD, "served {:?} into the hold-down", now - at);
                 }
                 if transition.from.is_serving() && !transition.to.is_serving() {
                     withdrawn_at = Some(now);
                 }
                 prop_assert_eq!(transition.to, health.verdict());
             }
+            let passing = history.iter().zip(&rise_and_fall).filter(|(results, (rise, fall))| passes(results, *rise, *fall));
+            let (passing, all) = (passing.count(), count);
+            let met = match require {
+                Require::All => passing == all,
+                Require::Any => passing >= 1,
+                Require::AtLeast(needed) | Require::Weight(needed) => passing >= needed as usize,
+            };
+            match health.verdict() {
+                Up | Degraded => prop_assert!(met, "serves with {passing} of {all} under {require:?}"),
+                Init | Down => {}
+            }
             if health.verdict() == Up {
                 prop_assert!(health.checks().all(|check| check.state != CheckState::Failing));
             }
+            let free = withdrawn_at.is_none_or(|at| now >= at + HOLD);
+            prop_assert!(!(met && free) || health.verdict().is_serving(), "kept down without a cause");
         }
     }
 

@@ -1,0 +1,10 @@
+//! The operator's word over the whole daemon, with BIRD as the witness of what is announced: across
+//! restarts, by maintenance file, and under steps of the wall clock.
+//!
+//! Needs root, BIRD, ip(8) and libfaketime. The binary under test is named by `ANYCAST_BIN`, which
+//! `cargo xtask test` sets.
+
+mod clock;
+mod files;
+mod restart;
+mod site;

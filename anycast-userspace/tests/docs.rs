@@ -1,9 +1,8 @@
-//! The configurations that the documentation shows are valid.
+//! The configurations that the documentation shows are valid, and its tables leave no option out.
 
 use std::fs;
-use std::path::Path;
-
-use anycast_userspace::config::Config;
+use std::path::{Path, PathBuf};
+use std::process::Command;
 
 /// The blocks that are marked as configurations, with their first lines' numbers.
 fn configurations(page: &str) -> Vec<(usize, String)> {
@@ -23,20 +22,166 @@ fn configurations(page: &str) -> Vec<(usize, String)> {
     blocks
 }
 
+fn docs() -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("../docs")
+}
+
+/// Of anycast-healthchecker 0.9.10: a check's options, then the daemon's.
+const ANYCAST_HEALTHCHECKER: &[&str] = &[
+    "check_cmd",
+    "check_interval",
+    "check_timeout",
+    "check_rise",
+    "check_fail",
+    "check_disabled",
+    "on_disabled",
+    "ip_prefix",
+    "ip_check_disabled",
+    "interface",
+    "custom_bird_reconfigure_cmd",
+    "custom_bird_reconfigure_cmd_timeout",
+    "pidfile",
+    "ipv4",
+    "ipv6",
+    "bird_conf",
+    "bird6_conf",
+    "bird_variable",
+    "bird6_variable",
+    "bird_reconfigure_cmd",
+    "bird6_reconfigure_cmd",
+    "dummy_ip_prefix",
+    "dummy_ip6_prefix",
+    "bird_keep_changes",
+    "bird6_keep_changes",
+    "bird_changes_counter",
+    "bird6_changes_counter",
+    "purge_ip_prefixes",
+    "loglevel",
+    "log_file",
+    "log_maxbytes",
+    "log_backups",
+    "stderr_file",
+    "log_server",
+    "log_server_port",
+    "json_stdout",
+    "json_log_file",
+    "json_log_server",
+    "prometheus_exporter",
+    "prometheus_collector_textfile_dir",
+    "prometheus_exporter_interval",
+    "splay_startup",
+];
+
+/// Of the healthcheck of ExaBGP 5.0.
+const EXABGP: &[&str] = &[
+    "--interval",
+    "--fast-interval",
+    "--timeout",
+    "--rise",
+    "--fall",
+    "--disable",
+    "--command",
+    "--ip",
+    "--ip-ifname",
+    "--deaggregate-networks",
+    "--no-ip-setup",
+    "--dynamic-ip-setup",
+    "--label",
+    "--label-exact-match",
+    "--start-ip",
+    "--next-hop",
+    "--local-preference",
+    "--up-metric",
+    "--down-metric",
+    "--disabled-metric",
+    "--increase",
+    "--community",
+    "--extended-community",
+    "--large-community",
+    "--disabled-community",
+    "--as-path",
+    "--up-as-path",
+    "--down-as-path",
+    "--disabled-as-path",
+    "--path-id",
+    "--withdraw-on-down",
+    "--neighbor",
+    "--debounce",
+    "--execute",
+    "--up-execute",
+    "--down-execute",
+    "--disabled-execute",
+    "--silent",
+    "--syslog-facility",
+    "--no-syslog",
+    "--debug",
+    "--no-ack",
+    "--sudo",
+    "--name",
+    "--config",
+    "--pid",
+    "--user",
+    "--group",
+];
+
+/// Of gecio/anycastd.
+const ANYCASTD: &[&str] = &[
+    "prefix",
+    "vrf",
+    "vtysh",
+    "url",
+    "interval",
+    "log_level",
+    "log_format",
+    "--configuration",
+];
+
+/// Whether a table of the page has the option, by itself or with an example value.
+fn has(page: &str, option: &str) -> bool {
+    let rows = page.lines().filter(|line| line.starts_with('|'));
+    rows.into_iter().any(|row| {
+        row.split('`').skip(1).step_by(2).any(|code| {
+            let rest = code.strip_prefix(option);
+            rest.is_some_and(|rest| rest.is_empty() || rest.starts_with([' ', '=']))
+        })
+    })
+}
+
+#[test]
+fn every_option_of_the_three_others_has_its_row() {
+    for (page, options) in [
+        ("migrate-anycast-healthchecker.md", ANYCAST_HEALTHCHECKER),
+        ("migrate-exabgp-healthcheck.md", EXABGP),
+        ("migrate-anycastd.md", ANYCASTD),
+    ] {
+        for page in [page, "options.md"] {
+            let text = fs::read_to_string(docs().join(page)).expect("a page");
+            let missing: Vec<_> = options.iter().filter(|option| !has(&text, option)).collect();
+            assert!(missing.is_empty(), "{page} says nothing of {missing:?}");
+        }
+    }
+}
+
 #[test]
 fn every_configuration_in_the_documentation_is_valid() {
-    let docs = Path::new(env!("CARGO_MANIFEST_DIR")).join("../docs");
     let directory = tempfile::tempdir().expect("a directory");
     let file = directory.path().join("anycast.toml");
     let mut seen = 0;
-    for entry in fs::read_dir(docs).expect("the documentation") {
+    for entry in fs::read_dir(docs()).expect("the documentation") {
         let path = entry.expect("a page").path();
+        if path.extension().is_none_or(|extension| extension != "md") {
+            continue;
+        }
         let page = fs::read_to_string(&path).expect("a page");
         for (line, text) in configurations(&page) {
             fs::write(&file, text).expect("written");
-            if let Err(error) = Config::load(&file) {
-                panic!("{}:{line}: {error}", path.display());
-            }
+            let output = Command::new(env!("CARGO_BIN_EXE_anycast"))
+                .arg("check-config")
+                .arg(&file)
+                .output()
+                .expect("the binary starts");
+            let said = String::from_utf8_lossy(&output.stderr);
+            assert!(output.status.success(), "{}:{line}: {said}", path.display());
             seen += 1;
         }
     }

@@ -7,6 +7,9 @@ use std::time::Duration;
 use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
 use serde::{Deserialize, Deserializer, Serialize, Serializer, de};
 
+/// The longest span that can be written: every clock can count that far ahead.
+const LONGEST: Duration = Duration::from_secs(100 * 365 * 86_400);
+
 /// A non-negative span of time, written with a unit.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Default)]
 pub struct Span(pub Duration);
@@ -32,9 +35,14 @@ impl std::str::FromStr for Span {
                 "`{text}` is not a duration: write a number and a unit, such as \"200ms\" or \"5s\""
             )
         })?;
-        Duration::try_from(signed)
-            .map(Self)
-            .map_err(|_| format!("`{text}` is negative: a duration here cannot be"))
+        let span = Duration::try_from(signed)
+            .map_err(|_| format!("`{text}` is negative: a duration here cannot be"))?;
+        if span > LONGEST {
+            return Err(format!(
+                "`{text}` is longer than a century: leave it out instead"
+            ));
+        }
+        Ok(Self(span))
     }
 }
 

@@ -198,6 +198,41 @@ const FAULTS: &[Fault] = &[
     },
     Fault {
         replace: "hold_down = \"5s\"",
+        by: "hold_down = \"9999999h\"",
+        line: 22,
+        field: "services[0].hold_down",
+        says: "longer than a century",
+    },
+    Fault {
+        replace: "hold_down = \"5s\"",
+        by: "maintenance_file = \"dns.maintenance\"",
+        line: 22,
+        field: "services[0].maintenance_file",
+        says: "`dns.maintenance` is not an absolute path",
+    },
+    Fault {
+        replace: "hold_down = \"5s\"",
+        by: "on_maintenance = \"drained\"",
+        line: 22,
+        field: "services[0].on_maintenance",
+        says: "expected `drain` or `disable`",
+    },
+    Fault {
+        replace: "hold_down = \"5s\"",
+        by: "on_disabled = \"announce\"",
+        line: 22,
+        field: "services[0].on_disabled",
+        says: "expected `withdraw` or `advertise`",
+    },
+    Fault {
+        replace: "name = \"city-a\"",
+        by: "name = \"city-a\"\nstate_directory = \"state\"",
+        line: 3,
+        field: "node.state_directory",
+        says: "`state` is not an absolute path",
+    },
+    Fault {
+        replace: "hold_down = \"5s\"",
         by: "hold_down = 5",
         line: 22,
         field: "services[0].hold_down",
@@ -260,6 +295,25 @@ fn all_faults_are_listed_at_once_in_the_order_of_the_file() {
         .map(|problem| problem.place.line)
         .collect();
     assert_eq!(lines, [21, 32]);
+}
+
+#[test]
+fn the_state_directory_is_the_configured_one_else_systemd_s_else_the_usual_one() {
+    let with = GOOD.replace(
+        "name = \"city-a\"",
+        "name = \"city-a\"\nstate_directory = \"/srv/state\"",
+    );
+    // the file, `$STATE_DIRECTORY`, the directory
+    let cases = [
+        (GOOD, None, "/var/lib/anycast"),
+        (GOOD, Some(""), "/var/lib/anycast"),
+        (GOOD, Some("/var/lib/a:/var/lib/b"), "/var/lib/a"),
+        (with.as_str(), Some("/var/lib/a"), "/srv/state"),
+    ];
+    for (text, from_systemd, want) in cases {
+        let node = Config::parse(text).expect("valid").node;
+        assert_eq!(node.state_directory(from_systemd), Path::new(want));
+    }
 }
 
 #[test]

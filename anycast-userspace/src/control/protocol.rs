@@ -187,6 +187,9 @@ pub struct CheckStatus {
     pub verdict: String,
     /// What the last run said.
     pub output: String,
+    /// What its command printed in the last run: at most the last 4 KiB.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub printed: Option<String>,
     /// How long the last run took, in microseconds.
     pub took_us: u64,
 }

@@ -18,6 +18,10 @@ impl Controller {
             return;
         };
         service.took.insert(report.check, report.took);
+        match report.output {
+            Some(printed) => drop(service.printed.insert(report.check, printed)),
+            None => drop(service.printed.remove(&report.check)),
+        }
         let transition = service.health.on_result(report.check, report.outcome, now);
         self.on_health_at(report.service, transition, report.at, now);
     }

@@ -52,6 +52,8 @@ pub(super) struct Service {
     pub(super) orders: Orders,
     /// How long the last run of each check took, by index.
     pub(super) took: BTreeMap<usize, Duration>,
+    /// What the command of each check printed in its last run, by index.
+    pub(super) printed: BTreeMap<usize, Box<str>>,
     service_name: Arc<str>,
 }
 
@@ -65,6 +67,7 @@ impl Service {
             routed_at: 0,
             orders: settings.orders.clone(),
             took: BTreeMap::new(),
+            printed: BTreeMap::new(),
             service_name: settings.name.as_str().into(),
             settings,
         }

@@ -139,6 +139,7 @@ impl Service {
                 output: view
                     .last
                     .map_or(String::new(), |(outcome, _)| outcome.detail().to_owned()),
+                printed: self.printed.get(&index).map(ToString::to_string),
                 took_us: self.took.get(&index).map_or(0, |took| micros(*took)),
             })
             .collect()

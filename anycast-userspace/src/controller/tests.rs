@@ -194,7 +194,7 @@ impl Rig {
             service: 0,
             check,
             outcome,
-            output: None,
+            output: Some("one\ntwo\n".into()),
             late: Duration::ZERO,
             at: Instant::now(),
             took: Duration::from_millis(1),
@@ -462,6 +462,7 @@ async fn status_shows_state_checks_and_the_planes_own_counters() {
     let service = &status.services[0];
     assert_eq!((service.state, service.announced), (ServiceState::Up, 2));
     assert_eq!(service.checks[0].output, "fine");
+    assert_eq!(service.checks[0].printed.as_deref(), Some("one\ntwo\n"));
     assert_eq!(service.packets["served"].packets, 7);
 }
 

@@ -9,8 +9,12 @@ mod damping;
 mod machine;
 mod outcome;
 mod rise_fall;
+mod settings;
+mod verdict;
 
 pub use damping::Penalty;
-pub use machine::{CheckView, Health, HealthVerdict, Reason, Settings, Transition};
+pub use machine::{CheckView, Health};
 pub use outcome::{FailureKind, Outcome};
 pub use rise_fall::{CheckState, RiseFall};
+pub use settings::Settings;
+pub use verdict::{HealthVerdict, Reason, Transition};

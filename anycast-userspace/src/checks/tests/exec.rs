@@ -157,6 +157,7 @@ async fn stopping_the_checks_kills_a_running_command() {
 
 #[tokio::test]
 async fn of_a_gigabyte_of_output_the_last_4_kib_are_kept() {
+    let before = most_memory_kib();
     let report = run(
         "head -c 1000000000 /dev/zero; echo; echo the end; exit 1",
         "timeout = \"60s\"",
@@ -166,6 +167,16 @@ async fn of_a_gigabyte_of_output_the_last_4_kib_are_kept() {
     let output = report.output.expect("output");
     assert_eq!(output.len(), 4096);
     assert!(output.ends_with("\nthe end\n"));
+    let grown = most_memory_kib() - before;
+    assert!(grown < 64 * 1024, "the process grew by {grown} KiB");
+}
+
+/// The most memory that this process, other tests included, has ever held.
+fn most_memory_kib() -> u64 {
+    let status = std::fs::read_to_string("/proc/self/status").expect("the status");
+    let line = status.lines().find_map(|line| line.strip_prefix("VmHWM:"));
+    let kib = line.and_then(|line| line.trim().strip_suffix(" kB"));
+    kib.expect("a size").parse().expect("a number")
 }
 
 #[tokio::test]

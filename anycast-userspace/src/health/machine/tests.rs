@@ -7,7 +7,8 @@ use std::time::{Duration, Instant};
 use proptest::prelude::{Just, Strategy, any, prop};
 use proptest::{prop_assert, prop_assert_eq, prop_oneof, proptest};
 
-use super::{CheckSettings, Health, HealthVerdict, Reason, Settings};
+use super::{Health, HealthVerdict, Reason, Settings};
+use crate::health::settings::CheckSettings;
 use crate::config::{Damping, Require, Span};
 use crate::health::{CheckState, FailureKind, Outcome};
 

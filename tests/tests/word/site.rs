@@ -182,18 +182,22 @@ impl Site {
         Ok(held.map(|(service, _)| service).collect())
     }
 
-    /// How many routes BIRD has been sent since it started.
-    pub(crate) fn updates(&self) -> anyhow::Result<u64> {
-        let text = self.birdc(&["show", "protocols", "all", "node"])?;
-        let line = text
-            .lines()
-            .find_map(|line| line.trim().strip_prefix("Import updates:"))
-            .with_context(|| format!("no counter in {text}"))?;
-        Ok(line
-            .split_whitespace()
-            .next()
-            .context("a number")?
-            .parse()?)
+    /// Fails if this run of the daemon has sent a route, or the router has got one.
+    pub(crate) fn nothing_was_announced(&self) -> anyhow::Result<()> {
+        let events = self.events().after(Mark::START);
+        let announced = events.iter().find(|event| event.kind == "route_announced");
+        anyhow::ensure!(announced.is_none(), "{announced:?}");
+        anyhow::ensure!(self.routes()?.is_empty(), "the router holds a route");
+        Ok(())
+    }
+
+    /// Whether this run of the daemon has withdrawn or announced anything, or judged anew, since.
+    pub(crate) fn nothing_has_changed(&self, mark: Mark) -> anyhow::Result<()> {
+        let quiet = ["route_announced", "data_plane_applied"];
+        let events = self.events().after(mark);
+        let changed = events.iter().find(|event| !quiet.contains(&event.kind.as_str()));
+        anyhow::ensure!(changed.is_none(), "{changed:?}");
+        Ok(())
     }
 
     fn birdc(&self, command: &[&str]) -> anyhow::Result<String> {

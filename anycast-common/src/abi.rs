@@ -5,6 +5,7 @@
 
 mod limits;
 mod reasons;
+mod sample;
 mod service;
 
 pub use limits::{
@@ -12,6 +13,7 @@ pub use limits::{
     SourceV4, SourceV6,
 };
 pub use reasons::{Count, Counters, Reason};
+pub use sample::{Description, SAMPLE, Sample, Sampler};
 pub use service::{
     DEGRADED, DISABLED, DOWN, DRAINING, INIT, LINGERING, PORT_RANGES, PROTOCOLS, PortRange,
     Service, UP, policy,
@@ -48,12 +50,16 @@ pub mod map {
     pub const IDENTITY: &str = "IDENTITY";
     /// The last verdict of a program loaded to explain.
     pub const EXPLANATION: &str = "EXPLANATION";
+    /// Lines of the log of verdicts; in the tracing object alone.
+    pub const AYA_LOGS: &str = "AYA_LOGS";
 }
 
 /// Read-only globals, set at load and constant from then on.
 pub mod global {
     /// The set of [`super::feature`] bits.
     pub const FEATURES: &str = "FEATURES";
+    /// One of how many verdicts is logged, on each CPU; in the tracing object alone.
+    pub const TRACE_EVERY: &str = "TRACE_EVERY";
 }
 
 /// Features chosen at load: the verifier removes the code of those that are off.

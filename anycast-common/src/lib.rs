@@ -12,6 +12,7 @@ pub mod abi;
 pub mod answer;
 pub mod checksum;
 pub mod classify;
+pub mod describe;
 #[cfg(feature = "user")]
 pub mod host;
 pub mod iana;

@@ -24,6 +24,7 @@ pub mod privileges;
 pub mod rib;
 pub mod sockopt;
 pub mod state;
+pub mod words;
 pub mod writer;
 
 /// The eBPF object, built from `anycast-ebpf` by the build script.

@@ -3,6 +3,7 @@
 mod build_and_run;
 mod ci;
 mod command;
+mod fuzz;
 mod lab;
 mod packages;
 mod setup;
@@ -27,6 +28,8 @@ enum Command {
     Setup,
     /// Run every test, the privileged ones included (root)
     Test(test::Args),
+    /// Run the fuzz targets of tests/fuzz, each for some seconds
+    Fuzz(fuzz::Args),
     /// Check format, lints (host and eBPF), dependencies and docs
     Ci,
 }
@@ -36,6 +39,7 @@ fn main() -> anyhow::Result<()> {
         Command::BuildAndRun(args) => build_and_run::build_and_run(&args),
         Command::Setup => setup::run(),
         Command::Test(args) => test::run_tests(&args),
+        Command::Fuzz(args) => fuzz::run_targets(&args),
         Command::Ci => ci::run_checks(),
     }
 }

@@ -8,6 +8,7 @@ mod packages;
 mod setup;
 mod test;
 mod toolchain;
+mod vm;
 
 use clap::{Parser, Subcommand};
 
@@ -29,6 +30,11 @@ enum Command {
     Test(test::Args),
     /// Check format, lints (host and eBPF), dependencies and docs
     Ci,
+    /// Run a program on Debian's kernels 6.1 and 6.12, in virtual machines
+    Vm(vm::Args),
+    /// The first process of such a machine
+    #[command(hide = true)]
+    VmInit,
 }
 
 fn main() -> anyhow::Result<()> {
@@ -37,5 +43,7 @@ fn main() -> anyhow::Result<()> {
         Command::Setup => setup::run(),
         Command::Test(args) => test::run_tests(&args),
         Command::Ci => ci::run_checks(),
+        Command::Vm(args) => vm::run_program(&args),
+        Command::VmInit => vm::init::main(),
     }
 }

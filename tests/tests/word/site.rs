@@ -1,5 +1,6 @@
 //! A node with its daemon and two services, and a router with BIRD.
 
+use std::fmt::Write as _;
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
@@ -89,14 +90,15 @@ impl Site {
                 .find(|(name, _)| name == service)
                 .context("a service of the site")?;
             let address = route.trim_end_matches("/32");
-            text.push_str(&format!(
+            write!(
+                text,
                 "\n[[services]]\nname = \"{service}\"\naddresses = [\"{address}\"]\nports = [\"udp/53\"]\n\
                  hold_down = \"{}s\"\ndrain_delay = \"100ms\"\ndrain_quiet = \"100ms\"\n{more}\n\n\
                  [[services.checks]]\nname = \"healthy\"\ntype = \"file\"\npath = \"{}\"\nexpect = \"present\"\n\
                  interval = \"50ms\"\nsplay = \"0s\"\nrise = 2\nfall = 1\n",
                 HOLD_DOWN.as_secs(),
                 self.health(service).display(),
-            ));
+            )?;
         }
         Ok(fs::write(self.path("anycast.toml"), text)?)
     }

@@ -358,7 +358,7 @@ fn passes(results: &[bool], rise: u32, fall: u32) -> bool {
             .enumerate()
             .filter(|(_, window)| window.iter().all(|passed| *passed == wanted))
             .map(|(start, _)| start + length as usize)
-            .last()
+            .next_back()
     };
     ends(true, rise) > ends(false, fall)
 }

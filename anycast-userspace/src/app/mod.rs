@@ -9,6 +9,7 @@ mod sockets;
 mod words;
 
 use std::path::Path;
+use std::time::Duration;
 
 use anyhow::Context as _;
 
@@ -18,6 +19,9 @@ use crate::{logging, privileges};
 use node::Node;
 use signals::Signals;
 
+/// The most time that reads and writes of files get once everything is down.
+const LAST_FILES: Duration = Duration::from_secs(1);
+
 /// Runs the daemon until a signal.
 pub fn run(path: &Path) -> anyhow::Result<()> {
     let config = Config::load(path)?;
@@ -25,11 +29,14 @@ pub fn run(path: &Path) -> anyhow::Result<()> {
     logging::init();
     // One thread: no task computes for long, and a thousand checks cost a third less than on two.
     // BFD, which must not wait for anybody, has a thread of its own.
-    tokio::runtime::Builder::new_current_thread()
+    let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_all()
         .build()
-        .context("cannot start the async runtime")?
-        .block_on(daemon(&config))
+        .context("cannot start the async runtime")?;
+    let ran = runtime.block_on(daemon(&config));
+    // A file system that hangs must not keep the process: all that matters is taken down by now.
+    runtime.shutdown_timeout(LAST_FILES);
+    ran
 }
 
 /// Whatever fails on the way up, what is already there is taken down again.

@@ -12,6 +12,7 @@ use std::time::{Duration, Instant};
 use anyhow::Context as _;
 use tokio::sync::{mpsc, watch};
 use tokio::task::JoinHandle;
+use tokio::time::timeout;
 
 use super::peers::Peers;
 use super::plane::LoadedPlane;
@@ -36,6 +37,9 @@ use crate::writer;
 
 /// The most time that hooks of the last transitions get before they are killed.
 const LAST_HOOKS: Duration = Duration::from_secs(5);
+
+/// The most time that the disk gets for the operator's last words.
+const LAST_WORDS: Duration = Duration::from_secs(5);
 
 /// The parts that must be taken down.
 #[derive(Default)]
@@ -121,7 +125,9 @@ impl Node {
         serving.abort();
         // The writer ends, and gives the data plane back, when the controller's channels are gone.
         drop(controller);
-        keeper.await.context("the operator's words")?;
+        if timeout(LAST_WORDS, keeper).await.is_err() {
+            tracing::warn!("the disk does not answer: the operator's last words may be lost");
+        }
         if let Some(hooks) = self.hooks.take() {
             hooks.finish(LAST_HOOKS).await;
         }

@@ -8,7 +8,7 @@ use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
 use crate::config::Span;
-use crate::events::Event;
+use crate::events::{Event, Phases};
 use crate::state::ServiceState;
 
 /// What a client asks.
@@ -153,6 +153,9 @@ pub struct ServiceStatus {
     pub checks: Vec<CheckStatus>,
     /// How many prefixes are announced now.
     pub announced: usize,
+    /// How long the steps of its last transition took; absent before the first one is complete.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub last_change: Option<Phases>,
     /// Its packets, by reason.
     pub packets: Packets,
 }

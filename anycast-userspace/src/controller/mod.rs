@@ -10,9 +10,11 @@
 //! deadlines ─────▶┘             └──watch: routes─▶ announcers ───────mpsc────▶┘ controller
 //! ```
 
+mod course;
 mod report;
 mod service;
 mod status;
+mod transitions;
 
 #[cfg(test)]
 mod tests;
@@ -28,12 +30,14 @@ use crate::checks::Report;
 use crate::control::server::Call;
 use crate::decision::DataPlaneMode;
 use crate::events::{Event, EventKind, EventLog};
+use crate::metrics::{Metrics, Scrape};
 use crate::planes::{Counters, CountersRequest, MapReport, Modes, PeerReport};
 use crate::rib::DesiredRoutes;
 
 pub use service::ServiceSettings;
 pub use status::{Facts, ShowPeers};
 
+use course::{Completion, Open};
 use service::Service;
 
 /// How often the counters of a service that is being drained are read.
@@ -58,6 +62,8 @@ pub struct Channels {
     pub routes: watch::Sender<Arc<DesiredRoutes>>,
     /// Where counters are asked for.
     pub counters: mpsc::Sender<CountersRequest>,
+    /// Who wants to show the state as metrics.
+    pub scrapes: mpsc::Receiver<Scrape>,
 }
 
 /// What is known of one peer.
@@ -77,6 +83,10 @@ pub struct Controller {
     maps_hold: u64,
     peers: BTreeMap<String, PeerProgress>,
     events: EventLog,
+    metrics: Arc<Metrics>,
+    transitions: u64,
+    /// The last transition of each service, by index, until both planes are done with it.
+    open: BTreeMap<usize, Open>,
     channels: Channels,
     counting: Option<oneshot::Receiver<Counters>>,
     next_count: Instant,
@@ -85,7 +95,13 @@ pub struct Controller {
 impl Controller {
     /// A controller whose services have not been judged. `facts` fills in what `status` shows and the
     /// controller does not own.
-    pub fn new(settings: Vec<ServiceSettings>, facts: Facts, channels: Channels) -> Self {
+    /// What happens is counted in `metrics`.
+    pub fn new(
+        settings: Vec<ServiceSettings>,
+        facts: Facts,
+        metrics: Arc<Metrics>,
+        channels: Channels,
+    ) -> Self {
         let now = Instant::now();
         let mut events = EventLog::default();
         events.record(EventKind::Started {
@@ -103,6 +119,9 @@ impl Controller {
             maps_hold: 0,
             peers: BTreeMap::new(),
             events,
+            metrics,
+            transitions: 0,
+            open: BTreeMap::new(),
             channels,
             counting: None,
             next_count: now,
@@ -131,6 +150,7 @@ impl Controller {
                 Some(report) = self.channels.peers.recv() => self.on_peer_report(report),
                 Some(report) = self.channels.checks.recv() => self.on_check(report),
                 Some(call) = self.channels.calls.recv() => self.on_call(call),
+                Some(scrape) = self.channels.scrapes.recv() => self.answer_scrape(scrape),
                 counters = resolved(&mut self.counting) => self.on_counters(counters),
                 () = until(deadline) => self.on_time(Instant::now()),
             }
@@ -147,6 +167,7 @@ impl Controller {
             self.note(index, transition);
         }
         self.publish();
+        self.complete_all(Completion::Stopping);
     }
 
     /// The earliest time at which something is due.
@@ -217,21 +238,11 @@ impl Controller {
         }
     }
 
-    fn note(&mut self, index: usize, transition: Option<crate::decision::Transition>) {
-        if let Some(transition) = transition {
-            self.events.record(EventKind::Transition {
-                service: self.services[index].name().to_owned(),
-                from: transition.from,
-                to: transition.to,
-                reason: transition.reason,
-            });
-        }
-    }
-
     /// Publishes a new generation if any service's plan has changed.
     fn publish(&mut self) {
         let mut modes_changed = false;
         let mut routes_changed = false;
+        let now = Instant::now();
         for service in &mut self.services {
             let plan = service.life.plan();
             let before = service.published;
@@ -245,13 +256,12 @@ impl Controller {
                 service.routed_at = self.generation + 1;
                 routes_changed = true;
             }
-            service.published = Some(plan);
+            service.follow(plan, self.generation + 1, now);
         }
         if !modes_changed && !routes_changed {
             return;
         }
         self.generation += 1;
-        let now = Instant::now();
         if self.decided.len() == REMEMBERED {
             self.decided.pop_front();
         }

@@ -7,7 +7,9 @@ use std::time::{Duration, Instant};
 
 use ipnet::IpNet;
 
+use super::course::{Course, Prompt};
 use crate::decision::{DataPlaneMode, Lifecycle, Pace, Plan, RouteState};
+use crate::events::Phases;
 use crate::health::{self, Health};
 use crate::rib::{Attributes, Route};
 
@@ -44,6 +46,12 @@ pub(super) struct Service {
     /// The generation that changed its routes last.
     pub(super) routed_at: u64,
     pub(super) word_ends: Option<Instant>,
+    /// Why the next plan is about to change.
+    pub(super) prompt: Option<Prompt>,
+    /// The last change of the plan, until a transition takes it over.
+    pub(super) course: Option<Course>,
+    /// The phases of the last transition whose course has ended.
+    pub(super) phases: Option<Phases>,
     /// How long the last run of each check took, by index.
     pub(super) took: BTreeMap<usize, Duration>,
     service_name: Arc<str>,
@@ -58,6 +66,9 @@ impl Service {
             proof_from: None,
             routed_at: 0,
             word_ends: None,
+            prompt: None,
+            course: None,
+            phases: None,
             took: BTreeMap::new(),
             service_name: settings.name.as_str().into(),
             settings,

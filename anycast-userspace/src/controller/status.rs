@@ -14,6 +14,7 @@ use crate::control::protocol::{
 };
 use crate::control::server::Answer;
 use crate::health::CheckState;
+use crate::metrics::Scrape;
 use crate::planes::{Counters, CountersRequest};
 
 /// The most addresses shown of one service.
@@ -46,6 +47,16 @@ impl Controller {
             status.peers = peers.show().await;
             // The client may have gone meanwhile.
             let _gone = reply.send(Answer::One(Response::Status(Box::new(status))));
+        });
+    }
+
+    /// Answers a scrape once the counters have been read; the peers are shown by whoever asks.
+    pub(super) fn answer_scrape(&self, scrape: Scrape) {
+        let status = self.status();
+        let counters = self.channels.counters.clone();
+        tokio::spawn(async move {
+            // Who asked may have gone meanwhile.
+            let _gone = scrape.reply.send(with_packets(status, counters).await);
         });
     }
 
@@ -105,6 +116,7 @@ impl Service {
             ports: self.settings.ports.clone(),
             checks: self.checks(),
             announced: self.announced(),
+            last_change: self.phases.clone(),
             packets: Default::default(),
         }
     }

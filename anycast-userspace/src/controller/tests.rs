@@ -175,6 +175,7 @@ impl Rig {
             outcome,
             output: None,
             late: Duration::ZERO,
+            dataplane_down: None,
             at: Instant::now(),
             took: Duration::from_millis(1),
         };

@@ -15,6 +15,7 @@ mod report;
 mod service;
 mod status;
 mod transitions;
+mod word;
 
 #[cfg(test)]
 mod tests;
@@ -33,6 +34,7 @@ use crate::events::{Event, EventKind, EventLog};
 use crate::metrics::{Metrics, Scrape};
 use crate::planes::{Counters, CountersRequest, MapReport, Modes, PeerReport};
 use crate::rib::DesiredRoutes;
+use crate::words::{FileReport, Saved, Words};
 
 pub use service::ServiceSettings;
 pub use status::{Facts, ShowPeers};
@@ -60,6 +62,12 @@ pub struct Channels {
     pub modes: watch::Sender<Modes>,
     /// The routes for the announcers.
     pub routes: watch::Sender<Arc<DesiredRoutes>>,
+    /// What the maintenance files say.
+    pub files: mpsc::Receiver<FileReport>,
+    /// The words by command, for the disk.
+    pub words: watch::Sender<Words>,
+    /// What of them is on the disk.
+    pub saved: watch::Receiver<Saved>,
     /// Where counters are asked for.
     pub counters: mpsc::Sender<CountersRequest>,
     /// Who wants to show the state as metrics.
@@ -87,6 +95,7 @@ pub struct Controller {
     transitions: u64,
     /// The last transition of each service, by index, until both planes are done with it.
     open: BTreeMap<usize, Open>,
+    words_generation: u64,
     channels: Channels,
     counting: Option<oneshot::Receiver<Counters>>,
     next_count: Instant,
@@ -107,7 +116,7 @@ impl Controller {
         events.record(EventKind::Started {
             node: facts.node.clone(),
         });
-        Self {
+        let mut controller = Self {
             services: settings
                 .into_iter()
                 .map(|settings| Service::new(settings, now))
@@ -122,10 +131,13 @@ impl Controller {
             metrics,
             transitions: 0,
             open: BTreeMap::new(),
+            words_generation: 0,
             channels,
             counting: None,
             next_count: now,
-        }
+        };
+        controller.heed_first_words(now);
+        controller
     }
 
     /// The events from now on.
@@ -149,6 +161,7 @@ impl Controller {
                 Some(report) = self.channels.maps.recv() => self.on_map_report(report),
                 Some(report) = self.channels.peers.recv() => self.on_peer_report(report),
                 Some(report) = self.channels.checks.recv() => self.on_check(report),
+                Some(report) = self.channels.files.recv() => self.on_file(report),
                 Some(call) = self.channels.calls.recv() => self.on_call(call),
                 Some(scrape) = self.channels.scrapes.recv() => self.answer_scrape(scrape),
                 counters = resolved(&mut self.counting) => self.on_counters(counters),
@@ -196,7 +209,7 @@ impl Controller {
             }
             let transition = self.services[index].life.on_time(now);
             self.note(index, transition);
-            self.end_of_word(index, now);
+            self.end_of_words(index, now);
         }
         self.count_if_due(now);
     }

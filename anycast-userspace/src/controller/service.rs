@@ -2,13 +2,14 @@
 
 use std::collections::BTreeMap;
 use std::net::IpAddr;
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use ipnet::IpNet;
 
 use super::course::{Course, Prompt};
-use crate::decision::{DataPlaneMode, Lifecycle, Pace, Plan, RouteState};
+use crate::decision::{DataPlaneMode, Lifecycle, Orders, Pace, Plan, RouteState};
 use crate::events::Phases;
 use crate::health::{self, Health};
 use crate::rib::{Attributes, Route};
@@ -32,6 +33,10 @@ pub struct ServiceSettings {
     pub prefixes: Vec<IpNet>,
     /// The peers that get them; `None`: all.
     pub peers: Option<Arc<[String]>>,
+    /// What the operator had said before the start.
+    pub orders: Orders,
+    /// The file that takes it away while it is there, to be named to operators.
+    pub maintenance_file: Option<PathBuf>,
     /// Path attributes while up, degraded, draining.
     pub attributes: [Arc<Attributes>; 3],
 }
@@ -45,13 +50,14 @@ pub(super) struct Service {
     pub(super) proof_from: Option<u64>,
     /// The generation that changed its routes last.
     pub(super) routed_at: u64,
-    pub(super) word_ends: Option<Instant>,
     /// Why the next plan is about to change.
     pub(super) prompt: Option<Prompt>,
     /// The last change of the plan, until a transition takes it over.
     pub(super) course: Option<Course>,
     /// The phases of the last transition whose course has ended.
     pub(super) phases: Option<Phases>,
+    /// What the operator has said.
+    pub(super) orders: Orders,
     /// How long the last run of each check took, by index.
     pub(super) took: BTreeMap<usize, Duration>,
     service_name: Arc<str>,
@@ -65,10 +71,10 @@ impl Service {
             published: None,
             proof_from: None,
             routed_at: 0,
-            word_ends: None,
             prompt: None,
             course: None,
             phases: None,
+            orders: settings.orders.clone(),
             took: BTreeMap::new(),
             service_name: settings.name.as_str().into(),
             settings,
@@ -84,10 +90,14 @@ impl Service {
     }
 
     pub(super) fn deadline(&self) -> Option<Instant> {
-        [self.health.deadline(), self.life.deadline(), self.word_ends]
-            .into_iter()
-            .flatten()
-            .min()
+        [
+            self.health.deadline(),
+            self.life.deadline(),
+            self.orders.deadline(),
+        ]
+        .into_iter()
+        .flatten()
+        .min()
     }
 
     /// How many prefixes are announced now.

@@ -182,6 +182,9 @@ pub enum Completion {
 }
 
 impl Completion {
+    /// Every outcome, in the order of their discriminants.
+    pub const ALL: [Self; 3] = [Self::Done, Self::Superseded, Self::Stopping];
+
     /// The word used in JSON and metrics.
     pub const fn as_str(self) -> &'static str {
         match self {

@@ -27,6 +27,7 @@ pub(crate) const TOOLS: &[(&str, &str)] = &[
 pub(crate) const TEST_TOOLS: &[(&str, &str)] = &[
     ("exabgp", "exabgp"),
     ("gobgp", "gobgpd"),
+    ("promtool", "prometheus"),
     ("setpriv", "util-linux"),
     ("tshark", "tshark"),
     ("vtysh", "frr"),

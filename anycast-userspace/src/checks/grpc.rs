@@ -155,7 +155,11 @@ impl GrpcProbe {
             ),
             code => Failure::new(
                 FailureKind::Mismatch,
-                format!("the server says {code:?} ({}){}", code as i32, words(status)),
+                format!(
+                    "the server says {code:?} ({}){}",
+                    code as i32,
+                    words(status)
+                ),
             ),
         }
     }

@@ -88,10 +88,7 @@ impl TlsProbe {
     }
 }
 
-fn connector(
-    settings: &Tls,
-    protocol: Option<&'static [u8]>,
-) -> Result<TlsConnector, Failure> {
+fn connector(settings: &Tls, protocol: Option<&'static [u8]>) -> Result<TlsConnector, Failure> {
     let provider = Arc::new(rustls::crypto::ring::default_provider());
     let verifier = verifier(settings, &provider)?;
     let mut config = ClientConfig::builder_with_provider(provider)

@@ -100,7 +100,8 @@ macro_rules! check_type {
         }
 
         impl $name {
-            pub(super) fn common(&self) -> $crate::config::check::Common<'_> {
+            /// The settings that all types share.
+            pub fn common(&self) -> $crate::config::check::Common<'_> {
                 $crate::config::check::Common {
                     name: &self.name,
                     interval: self.interval.0,

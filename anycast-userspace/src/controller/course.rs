@@ -83,11 +83,6 @@ impl Course {
             self.map = Some((at, MapWriter::Controller));
         }
     }
-
-    /// Whether the routes are part of it, and in which generation.
-    pub(super) fn routes_from(&self) -> Option<u64> {
-        self.routes_from
-    }
 }
 
 /// A transition whose course has not ended.

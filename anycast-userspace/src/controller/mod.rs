@@ -89,6 +89,8 @@ pub struct Controller {
     generation: u64,
     decided: VecDeque<(u64, Instant)>,
     maps_hold: u64,
+    /// The last generation that changed what the maps shall hold.
+    maps_asked: u64,
     peers: BTreeMap<String, PeerProgress>,
     events: EventLog,
     metrics: Arc<Metrics>,
@@ -126,6 +128,7 @@ impl Controller {
             generation: 0,
             decided: VecDeque::with_capacity(REMEMBERED),
             maps_hold: 0,
+            maps_asked: 0,
             peers: BTreeMap::new(),
             events,
             metrics,
@@ -284,6 +287,7 @@ impl Controller {
             self.channels.routes.send_replace(Arc::new(self.routes()));
         }
         if modes_changed {
+            self.maps_asked = self.generation;
             self.channels.modes.send_replace(Modes {
                 generation: self.generation,
                 decided_at: now,

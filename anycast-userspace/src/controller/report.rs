@@ -84,7 +84,6 @@ impl Controller {
     }
 
     pub(super) fn on_map_report(&mut self, report: MapReport) {
-        self.maps_hold = self.maps_hold.max(report.generation);
         if report.writes > 0 {
             self.events.record(EventKind::DataPlaneApplied {
                 generation: report.generation,
@@ -95,6 +94,7 @@ impl Controller {
         let now = Instant::now();
         // A write that failed is tried again, and completes nothing before it is done.
         if report.failures.is_empty() {
+            self.maps_hold = self.maps_hold.max(report.generation);
             self.follow_map(report.generation, report.at);
         }
         let failures = report

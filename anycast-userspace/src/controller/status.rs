@@ -69,7 +69,7 @@ impl Controller {
             pid: std::process::id(),
             generation: Generation {
                 decided: self.generation,
-                data_plane: self.maps_hold,
+                data_plane: self.data_plane_generation(),
             },
             services: self
                 .services
@@ -79,6 +79,17 @@ impl Controller {
             interfaces: self.facts.interfaces.clone(),
             peers: Vec::new(),
             packets: Default::default(),
+        }
+    }
+}
+
+impl Controller {
+    /// A generation that changes routes alone is held by maps that hold all before it.
+    fn data_plane_generation(&self) -> u64 {
+        if self.maps_hold >= self.maps_asked {
+            self.generation
+        } else {
+            self.maps_hold
         }
     }
 }

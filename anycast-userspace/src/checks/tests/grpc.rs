@@ -111,9 +111,8 @@ async fn a_check_follows_a_server_that_stops_and_resumes_serving() {
         (ServingStatus::Serving, true),
     ] {
         server.reporter.set_service_status("city.Api", status).await;
-        let turned = async {
-            while reports.recv().await.expect("a report").outcome.passed() != passes {}
-        };
+        let turned =
+            async { while reports.recv().await.expect("a report").outcome.passed() != passes {} };
         tokio::time::timeout(Duration::from_secs(20), turned)
             .await
             .unwrap_or_else(|_| panic!("never {status:?}"));
@@ -287,23 +286,36 @@ async fn a_connection_that_breaks_fails_at_once_and_says_how() {
 
 #[tokio::test]
 async fn nothing_of_a_run_is_left_when_it_has_ended() {
-    let port = faulty(Fault::HalfOpen).await;
+    let listener = TcpListener::bind((LOOPBACK, 0)).await.expect("a listener");
+    let port = listener.local_addr().expect("its address").port();
+    // Begins HTTP/2 with everybody, and answers nobody.
+    tokio::spawn(async move {
+        let mut held = Vec::new();
+        while let Ok((mut stream, _)) = listener.accept().await {
+            let _ = stream.write_all(&SETTINGS).await;
+            held.push(stream);
+        }
+    });
+    let tasks = || {
+        tokio::runtime::Handle::current()
+            .metrics()
+            .num_alive_tasks()
+    };
+    let before = tasks();
     let check = check(&format!(
         "type = \"grpc\"\nport = {port}\ninterval = \"20ms\"\ntimeout = \"20ms\"\nsplay = \"0s\""
     ));
-    let tasks = || tokio::runtime::Handle::current().metrics().num_alive_tasks();
     let (running, mut reports) = start(&check, &[LOOPBACK]);
     for _ in 0..3 {
         reports.recv().await.expect("a report");
     }
     running.stop().await;
-    // The server's tasks, one a connection and one that accepts, are all that is left.
     let left = async {
-        while tasks() > 1 + 4 {
+        while tasks() > before {
             tokio::task::yield_now().await;
         }
     };
     tokio::time::timeout(Duration::from_secs(20), left)
         .await
-        .unwrap_or_else(|_| panic!("{} tasks are left", tasks()));
+        .unwrap_or_else(|_| panic!("{} tasks are left of {before}", tasks()));
 }

@@ -2,7 +2,8 @@
 //!
 //! It owns the history and hands it to followers; it decides nothing.
 
-use std::collections::VecDeque;
+use std::collections::{BTreeMap, VecDeque};
+use std::time::Instant;
 
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
@@ -62,6 +63,32 @@ pub enum EventKind {
         to: ServiceState,
         /// Why.
         reason: String,
+        /// Numbers the transitions of this daemon, from 1.
+        transition: u64,
+        /// The generation in which the planes get to know of it.
+        generation: u64,
+        /// The check whose result it was, if it was one.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        check: Option<String>,
+        /// What that check's command printed: its last 4 KiB.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        output: Option<String>,
+    },
+    /// What a transition asked of the two planes is done, or is no longer wanted. Exactly one follows
+    /// each transition.
+    Completed {
+        /// The service.
+        service: String,
+        /// The transition's number.
+        transition: u64,
+        /// Before.
+        from: ServiceState,
+        /// After.
+        to: ServiceState,
+        /// How it ended.
+        outcome: Completion,
+        /// When each step was done.
+        phases: Phases,
     },
     /// An operator has spoken.
     Operator {
@@ -142,6 +169,112 @@ impl Event {
     }
 }
 
+/// How the course of a transition ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Completion {
+    /// Both planes have done what it asked.
+    Done,
+    /// The service's next transition came first.
+    Superseded,
+    /// The daemon stopped first.
+    Stopping,
+}
+
+impl Completion {
+    /// Every outcome, in the order of their discriminants.
+    pub const ALL: [Self; 3] = [Self::Done, Self::Superseded, Self::Stopping];
+
+    /// The word used in JSON and metrics.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Done => "done",
+            Self::Superseded => "superseded",
+            Self::Stopping => "stopping",
+        }
+    }
+}
+
+/// The course of a transition. The times of the steps count from the detection, in microseconds.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Phases {
+    /// When what caused it was detected: the end of the check's run, the kernel's own time of a socket's
+    /// release, an operator's word, a deadline. `CLOCK_MONOTONIC`, nanoseconds.
+    pub detected_ns: u64,
+    /// The decision was published to both planes.
+    pub decided_us: u64,
+    /// The map said so. Absent if the transition changed nothing there, or was not yet written.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub data_plane: Option<DataPlanePhase>,
+    /// The peers that had a session when it was decided, and that are sent the service's routes.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub peers: BTreeMap<String, PeerPhase>,
+    /// The last step.
+    pub total_us: u64,
+}
+
+/// When the data plane changed, and by whom.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct DataPlanePhase {
+    /// When.
+    pub us: u64,
+    /// Who wrote the map.
+    pub by: MapWriter,
+}
+
+/// Who writes a service's state into the map.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum MapWriter {
+    /// The `listener` program, when the last socket was released.
+    Kernel,
+    /// The data plane's writer.
+    Controller,
+}
+
+impl MapWriter {
+    /// The word used in JSON and metrics.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Kernel => "kernel",
+            Self::Controller => "controller",
+        }
+    }
+}
+
+/// What one peer was sent, and when.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct PeerPhase {
+    /// What it was.
+    pub sent: Sent,
+    /// When its last byte was handed to the kernel; absent while it has not been.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub us: Option<u64>,
+}
+
+/// What a transition means for the routes at a peer.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Sent {
+    /// Announced, or announced again with other attributes.
+    Announced,
+    /// Withdrawn.
+    Withdrawn,
+    /// The session ended first; the peer has forgotten the routes.
+    SessionLost,
+}
+
+impl Sent {
+    /// The word used in JSON and for people.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Announced => "announced",
+            Self::Withdrawn => "withdrawn",
+            Self::SessionLost => "session_lost",
+        }
+    }
+}
+
 /// `CLOCK_MONOTONIC` in nanoseconds, comparable between processes of one host.
 pub fn monotonic_ns() -> u64 {
     nix::time::clock_gettime(nix::time::ClockId::CLOCK_MONOTONIC)
@@ -149,6 +282,12 @@ pub fn monotonic_ns() -> u64 {
         .map_or(0, |since_boot| {
             u64::try_from(since_boot.as_nanos()).unwrap_or(u64::MAX)
         })
+}
+
+/// `at` as [`monotonic_ns`] would have given it then.
+pub fn monotonic_ns_at(at: Instant) -> u64 {
+    let ago = u64::try_from(at.elapsed().as_nanos()).unwrap_or(u64::MAX);
+    monotonic_ns().saturating_sub(ago)
 }
 
 /// The history, and the channel to those who follow it.

@@ -127,6 +127,7 @@ impl Runner {
             from,
             to,
             reason,
+            ..
         } = event.kind
         else {
             return;
@@ -262,6 +263,10 @@ mod tests {
                 from,
                 to,
                 reason: reason.to_owned(),
+                transition: 1,
+                generation: 1,
+                check: None,
+                output: None,
             };
             self.events
                 .send(Event::now(kind))

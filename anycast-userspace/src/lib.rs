@@ -19,11 +19,13 @@ pub mod health;
 pub mod hooks;
 pub mod listener;
 mod logging;
+pub mod metrics;
 pub mod planes;
 pub mod privileges;
 pub mod rib;
 pub mod sockopt;
 pub mod state;
+pub mod unix_socket;
 pub mod words;
 pub mod writer;
 

@@ -127,7 +127,7 @@ fn every_command_has_help() {
 fn the_schema_is_json_that_knows_every_section() {
     let output = anycast(&["check-config", "--schema"]);
     let schema: serde_json::Value = serde_json::from_slice(&output.stdout).expect("JSON");
-    for section in ["node", "dataplane", "control", "bgp", "services"] {
+    for section in ["node", "dataplane", "control", "metrics", "bgp", "services"] {
         assert!(schema["properties"][section].is_object(), "{section}");
     }
 }

@@ -28,6 +28,7 @@ pub(crate) const TEST_TOOLS: &[(&str, &str)] = &[
     ("exabgp", "exabgp"),
     ("faketime", "faketime"),
     ("gobgp", "gobgpd"),
+    ("promtool", "prometheus"),
     ("setpriv", "util-linux"),
     ("tshark", "tshark"),
     ("vtysh", "frr"),

@@ -15,6 +15,7 @@ use anyhow::Context as _;
 
 use crate::config::Config;
 use crate::control::server::Server;
+use crate::metrics::server::Listener;
 use crate::{logging, privileges};
 use node::Node;
 use signals::Signals;
@@ -43,9 +44,13 @@ pub fn run(path: &Path) -> anyhow::Result<()> {
 async fn daemon(config: &Config) -> anyhow::Result<()> {
     raise_descriptor_limit();
     let signals = Signals::new()?;
-    let socket = Server::bind(&config.control.socket)?;
+    let socket = Server::bind(&config.control.socket).context("control.socket")?;
+    let metrics = match &config.metrics {
+        Some(metrics) => Some(Listener::bind(&metrics.listen).await?),
+        None => None,
+    };
     let mut node = Node::default();
-    let ran = node.run(config, socket, signals).await;
+    let ran = node.run(config, socket, metrics, signals).await;
     let down = node.take_down().await;
     ran.and(down)
 }

@@ -30,6 +30,8 @@ use crate::decision::{Orders, Pace};
 use crate::health;
 use crate::hooks::{self, RunningHooks};
 use crate::listener::Watcher;
+use crate::metrics::server::{self as metrics_server, Listener};
+use crate::metrics::{self, MeasurePeers, Metrics};
 use crate::planes::{self, Modes};
 use crate::rib::DesiredRoutes;
 use crate::words::{self, Words};
@@ -59,6 +61,7 @@ impl Node {
         &mut self,
         config: &Config,
         socket: Server,
+        metrics_listener: Option<Listener>,
         signals: Signals,
     ) -> anyhow::Result<()> {
         let interfaces = self.load(config)?;
@@ -74,6 +77,8 @@ impl Node {
         let (map_reports, maps) = mpsc::channel(planes::REPORTS);
         let (peer_reports, peers) = mpsc::channel(planes::REPORTS);
         let (counters, counter_requests) = mpsc::channel(planes::COUNTER_REQUESTS);
+        let (scrape_sender, scrapes) = mpsc::channel(metrics::SCRAPES);
+        let metrics = Arc::new(Metrics::new(&config.services));
         let (routes, routes_seen) = watch::channel(Arc::new(DesiredRoutes::new(0)));
         let (modes, modes_seen) = watch::channel(Modes {
             generation: 0,
@@ -110,8 +115,17 @@ impl Node {
             words: words_sender,
             saved,
             counters,
+            scrapes,
         };
-        let controller = Controller::new(settings, facts, channels);
+        let controller = Controller::new(settings, facts, Arc::clone(&metrics), channels);
+        let scraped = metrics_listener.map(|listener| {
+            let source = metrics_server::Source {
+                metrics,
+                scrapes: scrape_sender,
+                peers: Arc::clone(&self.peers) as Arc<dyn MeasurePeers>,
+            };
+            tokio::spawn(metrics_server::serve(listener, source))
+        });
         self.hooks = Some(hooks::spawn(
             &config.node.name,
             hooks_of(config),
@@ -123,6 +137,9 @@ impl Node {
 
         self.peers.close().await;
         serving.abort();
+        if let Some(scraped) = scraped {
+            scraped.abort();
+        }
         // The writer ends, and gives the data plane back, when the controller's channels are gone.
         drop(controller);
         if timeout(LAST_WORDS, keeper).await.is_err() {

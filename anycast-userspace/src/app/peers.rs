@@ -11,6 +11,7 @@ use crate::bfd;
 use crate::bgp::{self, Speaker};
 use crate::config::{self, Config};
 use crate::controller::ShowPeers;
+use crate::metrics::{MeasurePeers, PeerSample};
 use crate::planes::{self, PeerNews, PeerReport};
 use crate::rib::DesiredRoutes;
 
@@ -129,6 +130,27 @@ impl ShowPeers for Peers {
                         shown["bfd"] = serde_json::to_value(session).ok()?;
                     }
                     Some(shown)
+                })
+                .collect()
+        })
+    }
+}
+
+impl MeasurePeers for Peers {
+    fn measure(&self) -> Pin<Box<dyn Future<Output = Vec<PeerSample>> + Send + '_>> {
+        Box::pin(async move {
+            let bfd = match &*self.bfd.lock().await {
+                Some(manager) => manager.status().await.sessions,
+                None => Vec::new(),
+            };
+            let speaker = self.speaker.lock().await;
+            let summaries = speaker.as_ref().map(Speaker::summaries).unwrap_or_default();
+            summaries
+                .into_iter()
+                .map(|(name, bgp)| PeerSample {
+                    bfd: bfd.iter().find(|session| session.peer == *name).cloned(),
+                    name,
+                    bgp,
                 })
                 .collect()
         })

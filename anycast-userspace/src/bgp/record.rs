@@ -37,6 +37,7 @@ impl Record {
     ) -> (Self, watch::Receiver<Summary>) {
         let (summary, receiver) = watch::channel(Summary {
             state: State::Idle,
+            since: now,
             applied: None,
             prefixes: 0,
             messages: MessageCounts::default(),

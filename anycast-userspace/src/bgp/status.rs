@@ -53,6 +53,30 @@ pub enum State {
     Established,
 }
 
+impl State {
+    /// Every state.
+    pub const ALL: [Self; 6] = [
+        Self::Idle,
+        Self::Connect,
+        Self::Active,
+        Self::OpenSent,
+        Self::OpenConfirm,
+        Self::Established,
+    ];
+
+    /// The word used in JSON and metrics.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Idle => "idle",
+            Self::Connect => "connect",
+            Self::Active => "active",
+            Self::OpenSent => "open_sent",
+            Self::OpenConfirm => "open_confirm",
+            Self::Established => "established",
+        }
+    }
+}
+
 impl fmt::Display for State {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {
@@ -178,6 +202,8 @@ pub struct LastError {
 pub struct Summary {
     /// The state of the session.
     pub state: State,
+    /// Since when it has been in this state.
+    pub since: Instant,
     /// The generation that has been handed to the kernel as a whole in this session, and when.
     pub applied: Option<(u64, Instant)>,
     /// How many prefixes the peer has been sent.

@@ -16,7 +16,7 @@ use super::Subject;
 use super::combine::every;
 use super::probe::{Failure, targets};
 use super::tcp::connect;
-use super::tls::TlsProbe;
+use super::tls::{TlsProbe, without_port};
 use crate::config::check::HttpCheck;
 use crate::health::{FailureKind, Outcome};
 
@@ -24,7 +24,7 @@ use crate::health::{FailureKind, Outcome};
 const BODY_LIMIT: usize = 64 * 1024;
 /// Most that one connection buffers for a response's head.
 const HEAD_LIMIT: usize = 64 * 1024;
-const USER_AGENT: &str = concat!("anycast/", env!("CARGO_PKG_VERSION"));
+pub(super) const USER_AGENT: &str = concat!("anycast/", env!("CARGO_PKG_VERSION"));
 
 pub(super) struct HttpProbe {
     check: HttpCheck,
@@ -183,18 +183,6 @@ fn contains(haystack: &[u8], needle: &[u8]) -> bool {
 
 fn mismatch(detail: String) -> Failure {
     Failure::new(FailureKind::Mismatch, detail)
-}
-
-/// The name in a Host header (RFC 9110 §7.2), without brackets.
-fn without_port(host: &str) -> &str {
-    let authority: Result<http::uri::Authority, _> = host.parse();
-    let Ok(authority) = authority else {
-        return host;
-    };
-    let name = &host[..authority.host().len()];
-    name.strip_prefix('[')
-        .and_then(|name| name.strip_suffix(']'))
-        .unwrap_or(name)
 }
 
 impl From<hyper::Error> for Failure {

@@ -9,6 +9,7 @@ use super::address::AddressProbe;
 use super::dns::DnsProbe;
 use super::exec::ExecProbe;
 use super::file::FileProbe;
+use super::grpc::GrpcProbe;
 use super::http::HttpProbe;
 use super::icmp::IcmpProbe;
 use super::ntp::NtpProbe;
@@ -36,6 +37,7 @@ impl From<Outcome> for Run {
 pub(super) enum Probe {
     Tcp(TcpProbe),
     Http(Box<HttpProbe>),
+    Grpc(Box<GrpcProbe>),
     Dns(Box<DnsProbe>),
     Exec(Box<ExecProbe>),
     File(FileProbe),
@@ -50,6 +52,7 @@ impl Probe {
         Some(match check {
             Check::Tcp(check) => Self::Tcp(TcpProbe::new(check, subject)),
             Check::Http(check) => Self::Http(Box::new(HttpProbe::new(check, subject))),
+            Check::Grpc(check) => Self::Grpc(Box::new(GrpcProbe::new(check, subject))),
             Check::Dns(check) => Self::Dns(Box::new(DnsProbe::new(check, subject))),
             Check::Exec(check) => Self::Exec(Box::new(ExecProbe::new(check, subject))),
             Check::File(check) => Self::File(FileProbe::new(check)),
@@ -65,6 +68,7 @@ impl Probe {
         match self {
             Self::Tcp(probe) => within(deadline, timeout, probe.run()).await,
             Self::Http(probe) => within(deadline, timeout, probe.run()).await,
+            Self::Grpc(probe) => within(deadline, timeout, probe.run()).await,
             Self::Dns(probe) => within(deadline, timeout, probe.run()).await,
             Self::File(probe) => within(deadline, timeout, probe.run()).await,
             Self::Address(probe) => within(deadline, timeout, probe.run()).await,

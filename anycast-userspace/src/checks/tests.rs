@@ -2,6 +2,7 @@
 
 mod dns;
 mod exec;
+mod grpc;
 mod http;
 mod network;
 mod scheduling;

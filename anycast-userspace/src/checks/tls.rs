@@ -29,6 +29,8 @@ const DAY: Duration = Duration::from_secs(24 * 60 * 60);
 /// again at the next one if that fails.
 pub(super) struct TlsProbe {
     settings: Tls,
+    /// The protocol to be agreed on by ALPN (RFC 7301), if any.
+    protocol: Option<&'static [u8]>,
     connector: OnceCell<TlsConnector>,
 }
 
@@ -39,8 +41,20 @@ impl TlsProbe {
         settings.server_name = settings.server_name.or_else(|| host.map(str::to_owned));
         Self {
             settings,
+            protocol: None,
             connector: OnceCell::new(),
         }
+    }
+
+    /// Offers the server this protocol and no other.
+    pub(super) fn speaking(mut self, protocol: &'static [u8]) -> Self {
+        self.protocol = Some(protocol);
+        self
+    }
+
+    /// The name sent to the server, if it is sent one.
+    pub(super) fn server_name(&self) -> Option<&str> {
+        self.settings.server_name.as_deref()
     }
 
     /// Completes the handshake over a fresh connection; `address` names the server where nothing else does.
@@ -54,7 +68,7 @@ impl TlsProbe {
         stream.set_nodelay(true)?;
         let connector = self
             .connector
-            .get_or_try_init(|| async { connector(&self.settings) })
+            .get_or_try_init(|| async { connector(&self.settings, self.protocol) })
             .await?;
         let name = match &self.settings.server_name {
             None => ServerName::IpAddress(address.into()),
@@ -74,16 +88,29 @@ impl TlsProbe {
     }
 }
 
-fn connector(settings: &Tls) -> Result<TlsConnector, Failure> {
+fn connector(settings: &Tls, protocol: Option<&'static [u8]>) -> Result<TlsConnector, Failure> {
     let provider = Arc::new(rustls::crypto::ring::default_provider());
     let verifier = verifier(settings, &provider)?;
-    let config = ClientConfig::builder_with_provider(provider)
+    let mut config = ClientConfig::builder_with_provider(provider)
         .with_safe_default_protocol_versions()
         .map_err(|error| resource(&error))?
         .dangerous()
         .with_custom_certificate_verifier(verifier)
         .with_no_client_auth();
+    config.alpn_protocols = protocol.into_iter().map(<[u8]>::to_vec).collect();
     Ok(TlsConnector::from(Arc::new(config)))
+}
+
+/// The name in an authority or a Host header (RFC 9110 §7.2), without port and brackets.
+pub(super) fn without_port(host: &str) -> &str {
+    let authority: Result<http::uri::Authority, _> = host.parse();
+    let Ok(authority) = authority else {
+        return host;
+    };
+    let name = &host[..authority.host().len()];
+    name.strip_prefix('[')
+        .and_then(|name| name.strip_suffix(']'))
+        .unwrap_or(name)
 }
 
 fn verifier(

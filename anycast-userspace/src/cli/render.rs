@@ -4,7 +4,7 @@ use std::fmt::Write as _;
 use std::time::Duration;
 
 use crate::control::protocol::{Packets, ServiceStatus, Status};
-use crate::events::{Event, EventKind};
+use crate::events::{Completion, Event, EventKind, Phases};
 use crate::state::ServiceState;
 
 /// The whole node on one screen.
@@ -97,6 +97,9 @@ fn one_service(out: &mut String, service: &ServiceStatus) {
             ),
         );
     }
+    if let Some(last) = &service.last_change {
+        line(out, format_args!("  last change {}", phases(last)));
+    }
     for check in &service.checks {
         line(
             out,
@@ -148,7 +151,20 @@ fn what(kind: &EventKind, colour: bool) -> String {
             from,
             to,
             reason,
+            ..
         } => format!("{service}: {from} → {}: {reason}", painted(*to, colour)),
+        EventKind::Completed {
+            service,
+            to,
+            outcome,
+            phases: steps,
+            ..
+        } => match outcome {
+            Completion::Done => format!("{service}: {to} is done: {}", phases(steps)),
+            Completion::Superseded | Completion::Stopping => {
+                format!("{service}: {to} is {}: {}", outcome.as_str(), phases(steps))
+            }
+        },
         EventKind::Operator {
             service,
             word,
@@ -181,6 +197,23 @@ fn what(kind: &EventKind, colour: bool) -> String {
         EventKind::PeerDown { peer, reason } => format!("peer {peer}: down: {reason}"),
         EventKind::Missed { events } => format!("({events} events missed: read faster)"),
     }
+}
+
+/// What each step took, counted from the detection.
+fn phases(phases: &Phases) -> String {
+    let mut text = format!("decided {} ms", millis(phases.decided_us));
+    if let Some(map) = phases.data_plane {
+        let by = map.by.as_str();
+        text += &format!(", data plane {} ms (by the {by})", millis(map.us));
+    }
+    for (peer, phase) in &phases.peers {
+        let sent = phase.sent.as_str().replace('_', " ");
+        text += &match phase.us {
+            Some(us) => format!(", {peer} {sent} {} ms", millis(us)),
+            None => format!(", {peer} not yet {sent}"),
+        };
+    }
+    text
 }
 
 fn painted(state: ServiceState, colour: bool) -> String {

@@ -4,6 +4,7 @@
 //! module only describes and validates: running is `crate::checks`, deciding is `crate::health`.
 
 mod dns;
+mod grpc;
 mod http;
 mod listener;
 mod local;
@@ -20,6 +21,7 @@ use serde::{Deserialize, Serialize};
 
 use super::Span;
 pub use dns::{DnsCheck, DnsTransport, SerialReference};
+pub use grpc::GrpcCheck;
 pub use http::{HttpCheck, Tls};
 pub use listener::ListenerCheck;
 pub use local::{ExecCheck, FileCheck, FilePresence};
@@ -98,7 +100,8 @@ macro_rules! check_type {
         }
 
         impl $name {
-            pub(super) fn common(&self) -> $crate::config::check::Common<'_> {
+            /// The settings that all types share.
+            pub fn common(&self) -> $crate::config::check::Common<'_> {
                 $crate::config::check::Common {
                     name: &self.name,
                     interval: self.interval.0,
@@ -128,6 +131,8 @@ pub enum Check {
     Tcp(#[garde(dive)] TcpCheck),
     /// Sends one HTTP/1.1 request.
     Http(#[garde(dive)] HttpCheck),
+    /// Asks a gRPC server for its health.
+    Grpc(#[garde(dive)] GrpcCheck),
     /// Asks one DNS question.
     Dns(#[garde(dive, custom(dns::serial_needs_soa))] DnsCheck),
     /// Runs a command.
@@ -210,6 +215,7 @@ impl Check {
         match self {
             Self::Tcp(check) => check.common(),
             Self::Http(check) => check.common(),
+            Self::Grpc(check) => check.common(),
             Self::Dns(check) => check.common(),
             Self::Exec(check) => check.common(),
             Self::File(check) => check.common(),
@@ -230,6 +236,7 @@ impl Check {
         Cow::Borrowed(match self {
             Self::Tcp(_) => "tcp",
             Self::Http(_) => "http",
+            Self::Grpc(_) => "grpc",
             Self::Dns(_) => "dns",
             Self::Exec(_) => "exec",
             Self::File(_) => "file",

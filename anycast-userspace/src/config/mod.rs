@@ -11,6 +11,7 @@ mod error;
 mod hook;
 mod load;
 mod locate;
+mod metrics;
 mod needs;
 mod node;
 mod paths;
@@ -32,6 +33,7 @@ pub use duration::Span;
 pub use error::{ConfigError, Problem};
 pub use hook::Hook;
 pub use locate::Place;
+pub use metrics::{Listen, Metrics};
 pub use node::{Control, DEFAULT_SOCKET, Node};
 pub use require::{Damping, Require};
 pub use service::{Announcer, AttributesByState, OnDisabled, OnMaintenance, Service};
@@ -50,6 +52,10 @@ pub struct Config {
     #[garde(dive)]
     #[serde(default)]
     pub control: Control,
+    /// Where metrics are served.
+    #[garde(dive)]
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub metrics: Option<Metrics>,
     /// The embedded BGP speaker.
     #[garde(dive)]
     #[serde(default, skip_serializing_if = "Option::is_none")]

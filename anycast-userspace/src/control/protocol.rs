@@ -9,7 +9,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::config::Span;
 use crate::decision::{Away, Source};
-use crate::events::Event;
+use crate::events::{Event, Phases};
 use crate::state::ServiceState;
 
 /// What a client asks.
@@ -160,6 +160,9 @@ pub struct ServiceStatus {
     pub words: Vec<WordStatus>,
     /// How many prefixes are announced now.
     pub announced: usize,
+    /// How long the steps of its last transition took; absent before the first one is complete.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub last_change: Option<Phases>,
     /// Its packets, by reason.
     pub packets: Packets,
 }

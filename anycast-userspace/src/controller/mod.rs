@@ -10,9 +10,11 @@
 //! deadlines ─────▶┘             └──watch: routes─▶ announcers ───────mpsc────▶┘ controller
 //! ```
 
+mod course;
 mod report;
 mod service;
 mod status;
+mod transitions;
 mod word;
 
 #[cfg(test)]
@@ -29,6 +31,7 @@ use crate::checks::Report;
 use crate::control::server::Call;
 use crate::decision::DataPlaneMode;
 use crate::events::{Event, EventKind, EventLog};
+use crate::metrics::{Metrics, Scrape};
 use crate::planes::{Counters, CountersRequest, MapReport, Modes, PeerReport};
 use crate::rib::DesiredRoutes;
 use crate::words::{FileReport, Saved, Words};
@@ -36,6 +39,7 @@ use crate::words::{FileReport, Saved, Words};
 pub use service::ServiceSettings;
 pub use status::{Facts, ShowPeers};
 
+use course::{Completion, Open};
 use service::Service;
 
 /// How often the counters of a service that is being drained are read.
@@ -66,6 +70,8 @@ pub struct Channels {
     pub saved: watch::Receiver<Saved>,
     /// Where counters are asked for.
     pub counters: mpsc::Sender<CountersRequest>,
+    /// Who wants to show the state as metrics.
+    pub scrapes: mpsc::Receiver<Scrape>,
 }
 
 /// What is known of one peer.
@@ -83,8 +89,14 @@ pub struct Controller {
     generation: u64,
     decided: VecDeque<(u64, Instant)>,
     maps_hold: u64,
+    /// The last generation that changed what the maps shall hold.
+    maps_asked: u64,
     peers: BTreeMap<String, PeerProgress>,
     events: EventLog,
+    metrics: Arc<Metrics>,
+    transitions: u64,
+    /// The last transition of each service, by index, until both planes are done with it.
+    open: BTreeMap<usize, Open>,
     words_generation: u64,
     channels: Channels,
     counting: Option<oneshot::Receiver<Counters>>,
@@ -94,7 +106,13 @@ pub struct Controller {
 impl Controller {
     /// A controller whose services have not been judged. `facts` fills in what `status` shows and the
     /// controller does not own.
-    pub fn new(settings: Vec<ServiceSettings>, facts: Facts, channels: Channels) -> Self {
+    /// What happens is counted in `metrics`.
+    pub fn new(
+        settings: Vec<ServiceSettings>,
+        facts: Facts,
+        metrics: Arc<Metrics>,
+        channels: Channels,
+    ) -> Self {
         let now = Instant::now();
         let mut events = EventLog::default();
         events.record(EventKind::Started {
@@ -110,8 +128,12 @@ impl Controller {
             generation: 0,
             decided: VecDeque::with_capacity(REMEMBERED),
             maps_hold: 0,
+            maps_asked: 0,
             peers: BTreeMap::new(),
             events,
+            metrics,
+            transitions: 0,
+            open: BTreeMap::new(),
             words_generation: 0,
             channels,
             counting: None,
@@ -144,6 +166,7 @@ impl Controller {
                 Some(report) = self.channels.checks.recv() => self.on_check(report),
                 Some(report) = self.channels.files.recv() => self.on_file(report),
                 Some(call) = self.channels.calls.recv() => self.on_call(call),
+                Some(scrape) = self.channels.scrapes.recv() => self.answer_scrape(scrape),
                 counters = resolved(&mut self.counting) => self.on_counters(counters),
                 () = until(deadline) => self.on_time(Instant::now()),
             }
@@ -160,6 +183,7 @@ impl Controller {
             self.note(index, transition);
         }
         self.publish();
+        self.complete_all(Completion::Stopping);
     }
 
     /// The earliest time at which something is due.
@@ -230,21 +254,11 @@ impl Controller {
         }
     }
 
-    fn note(&mut self, index: usize, transition: Option<crate::decision::Transition>) {
-        if let Some(transition) = transition {
-            self.events.record(EventKind::Transition {
-                service: self.services[index].name().to_owned(),
-                from: transition.from,
-                to: transition.to,
-                reason: transition.reason,
-            });
-        }
-    }
-
     /// Publishes a new generation if any service's plan has changed.
     fn publish(&mut self) {
         let mut modes_changed = false;
         let mut routes_changed = false;
+        let now = Instant::now();
         for service in &mut self.services {
             let plan = service.life.plan();
             let before = service.published;
@@ -258,13 +272,12 @@ impl Controller {
                 service.routed_at = self.generation + 1;
                 routes_changed = true;
             }
-            service.published = Some(plan);
+            service.follow(plan, self.generation + 1, now);
         }
         if !modes_changed && !routes_changed {
             return;
         }
         self.generation += 1;
-        let now = Instant::now();
         if self.decided.len() == REMEMBERED {
             self.decided.pop_front();
         }
@@ -274,6 +287,7 @@ impl Controller {
             self.channels.routes.send_replace(Arc::new(self.routes()));
         }
         if modes_changed {
+            self.maps_asked = self.generation;
             self.channels.modes.send_replace(Modes {
                 generation: self.generation,
                 decided_at: now,

@@ -3,12 +3,13 @@
 use std::time::Instant;
 
 use super::Controller;
+use super::course::{Cause, Prompt};
 use super::word::Asked;
 use crate::checks::Report;
 use crate::control::protocol::Request;
 use crate::control::server::{Answer, Call};
 use crate::events::EventKind;
-use crate::health::{HealthVerdict, Transition};
+use crate::health::{HealthVerdict, Reason, Transition};
 use crate::planes::{MapReport, PeerNews, PeerReport};
 
 impl Controller {
@@ -18,27 +19,42 @@ impl Controller {
             return;
         };
         service.took.insert(report.check, report.took);
-        match report.output {
+        match report.output.clone() {
             Some(printed) => drop(service.printed.insert(report.check, printed)),
             None => drop(service.printed.remove(&report.check)),
         }
+        self.metrics.on_check(&report);
         let transition = service.health.on_result(report.check, report.outcome, now);
-        self.on_health_at(report.service, transition, report.at, now);
+        let cause = Cause {
+            output: report.output.map(String::from),
+            dataplane_down: report.dataplane_down,
+            ..Cause::at(report.at)
+        };
+        self.on_health_by(report.service, transition, cause, now);
     }
 
     pub(super) fn on_health(&mut self, index: usize, transition: Option<Transition>, now: Instant) {
-        self.on_health_at(index, transition, now, now);
+        self.on_health_by(index, transition, Cause::at(now), now);
     }
 
-    /// `seen` is when the result that turned the verdict was there.
-    fn on_health_at(
+    /// `cause` is what turned the verdict.
+    fn on_health_by(
         &mut self,
         index: usize,
         transition: Option<Transition>,
-        seen: Instant,
+        mut cause: Cause,
         now: Instant,
     ) {
         let Some(transition) = transition else { return };
+        let seen = cause.detected;
+        match &transition.reason {
+            Reason::Check { name, .. } => cause.check = Some(name.to_string()),
+            Reason::Need { .. }
+            | Reason::NoChecks
+            | Reason::HoldDownOver
+            | Reason::SuppressionOver => cause.output = None,
+        }
+        self.services[index].prompt = Some(Prompt::New(cause));
         let reason = transition.reason.to_string();
         let change = self.services[index]
             .life
@@ -51,6 +67,8 @@ impl Controller {
             decided_us: micros(seen, now),
         });
         self.note(index, change);
+        // A verdict that changes nothing prompts nothing later.
+        self.services[index].prompt = None;
         self.tell_those_who_need(index, transition.to, seen, now);
     }
 
@@ -65,12 +83,11 @@ impl Controller {
         let needed = self.services[index].name().to_owned();
         for other in 0..self.services.len() {
             let transition = self.services[other].health.on_need(&needed, verdict, now);
-            self.on_health_at(other, transition, seen, now);
+            self.on_health_by(other, transition, Cause::at(seen), now);
         }
     }
 
     pub(super) fn on_map_report(&mut self, report: MapReport) {
-        self.maps_hold = self.maps_hold.max(report.generation);
         if report.writes > 0 {
             self.events.record(EventKind::DataPlaneApplied {
                 generation: report.generation,
@@ -79,6 +96,11 @@ impl Controller {
             });
         }
         let now = Instant::now();
+        // A write that failed is tried again, and completes nothing before it is done.
+        if report.failures.is_empty() {
+            self.maps_hold = self.maps_hold.max(report.generation);
+            self.follow_map(report.generation, report.at);
+        }
         let failures = report
             .failures
             .into_iter()
@@ -107,9 +129,11 @@ impl Controller {
         // A proof of an older entry says nothing about the one that is asked for now.
         if service.proof_from.is_some_and(|from| generation >= from) {
             service.proof_from = None;
+            service.prompt = outcome.is_ok().then_some(Prompt::Proof);
             let change = service.life.on_installed(outcome, now);
             self.publish();
             self.note(index, change);
+            self.services[index].prompt = None;
         }
     }
 
@@ -123,6 +147,7 @@ impl Controller {
             }
             PeerNews::Down { reason } => {
                 progress.up = false;
+                self.follow_loss(&peer, Instant::now());
                 self.events.record(EventKind::PeerDown { peer, reason });
             }
             PeerNews::Applied {
@@ -133,6 +158,7 @@ impl Controller {
             } => {
                 progress.applied = progress.applied.max(generation);
                 let took_us = self.since_decided(generation, at);
+                let name = peer.clone();
                 if withdrawn > 0 {
                     self.events.record(EventKind::RouteWithdrawn {
                         peer: peer.clone(),
@@ -149,6 +175,7 @@ impl Controller {
                         took_us,
                     });
                 }
+                self.follow_peer(&name, generation, announced + withdrawn > 0, at);
             }
         }
         self.note_withdrawals();

@@ -8,7 +8,9 @@ use std::time::{Duration, Instant};
 
 use ipnet::IpNet;
 
+use super::course::{Course, Prompt};
 use crate::decision::{DataPlaneMode, Lifecycle, Orders, Pace, Plan, RouteState};
+use crate::events::Phases;
 use crate::health::{self, Health};
 use crate::rib::{Attributes, Route};
 
@@ -48,6 +50,12 @@ pub(super) struct Service {
     pub(super) proof_from: Option<u64>,
     /// The generation that changed its routes last.
     pub(super) routed_at: u64,
+    /// Why the next plan is about to change.
+    pub(super) prompt: Option<Prompt>,
+    /// The last change of the plan, until a transition takes it over.
+    pub(super) course: Option<Course>,
+    /// The phases of the last transition whose course has ended.
+    pub(super) phases: Option<Phases>,
     /// What the operator has said.
     pub(super) orders: Orders,
     /// How long the last run of each check took, by index.
@@ -65,6 +73,9 @@ impl Service {
             published: None,
             proof_from: None,
             routed_at: 0,
+            prompt: None,
+            course: None,
+            phases: None,
             orders: settings.orders.clone(),
             took: BTreeMap::new(),
             printed: BTreeMap::new(),

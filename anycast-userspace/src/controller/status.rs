@@ -14,6 +14,7 @@ use crate::control::protocol::{
 };
 use crate::control::server::Answer;
 use crate::health::CheckState;
+use crate::metrics::Scrape;
 use crate::planes::{Counters, CountersRequest};
 
 /// The most addresses shown of one service.
@@ -49,6 +50,16 @@ impl Controller {
         });
     }
 
+    /// Answers a scrape once the counters have been read; the peers are shown by whoever asks.
+    pub(super) fn answer_scrape(&self, scrape: Scrape) {
+        let status = self.status();
+        let counters = self.channels.counters.clone();
+        tokio::spawn(async move {
+            // Who asked may have gone meanwhile.
+            let _gone = scrape.reply.send(with_packets(status, counters).await);
+        });
+    }
+
     fn status(&self) -> Status {
         let now = Instant::now();
         Status {
@@ -58,7 +69,7 @@ impl Controller {
             pid: std::process::id(),
             generation: Generation {
                 decided: self.generation,
-                data_plane: self.maps_hold,
+                data_plane: self.data_plane_generation(),
             },
             services: self
                 .services
@@ -68,6 +79,17 @@ impl Controller {
             interfaces: self.facts.interfaces.clone(),
             peers: Vec::new(),
             packets: Default::default(),
+        }
+    }
+}
+
+impl Controller {
+    /// A generation that changes routes alone is held by maps that hold all before it.
+    fn data_plane_generation(&self) -> u64 {
+        if self.maps_hold >= self.maps_asked {
+            self.generation
+        } else {
+            self.maps_hold
         }
     }
 }
@@ -105,6 +127,7 @@ impl Service {
             ports: self.settings.ports.clone(),
             checks: self.checks(),
             announced: self.announced(),
+            last_change: self.phases.clone(),
             words: self.words(now),
             packets: Default::default(),
         }

@@ -1,4 +1,5 @@
 mod needs;
+mod transitions;
 mod words;
 
 use std::net::IpAddr;
@@ -19,6 +20,7 @@ use crate::controller::status::ShowPeers;
 use crate::decision::{DataPlaneMode, Orders, Pace};
 use crate::events::{Event, EventKind};
 use crate::health::{self, FailureKind, Outcome};
+use crate::metrics::Metrics;
 use crate::planes::{Counters, Modes, PeerNews, PeerReport};
 use crate::rib::DesiredRoutes;
 use crate::state::ServiceState;
@@ -94,6 +96,7 @@ impl Rig {
 
     async fn with(settings: ServiceSettings) -> Self {
         let log = Log::default();
+        let metrics = Arc::new(Metrics::new(&config().services));
         let refuse = Arc::new(Mutex::new(false));
         let (checks, check_reports) = mpsc::channel(16);
         let (calls, requests) = mpsc::channel(16);
@@ -135,13 +138,14 @@ impl Rig {
             words,
             saved,
             counters,
+            scrapes: mpsc::channel(1).1,
         };
         let facts = Facts {
             node: "test".to_owned(),
             interfaces: Vec::new(),
             peers: Arc::new(NoPeers),
         };
-        let controller = Controller::new(vec![settings], facts, channels);
+        let controller = Controller::new(vec![settings], facts, Arc::clone(&metrics), channels);
         let (stop, stopped) = oneshot::channel::<String>();
         let running = tokio::spawn(async move {
             let reason = async { stopped.await.unwrap_or_default() };
@@ -190,16 +194,7 @@ impl Rig {
     }
 
     async fn result(&self, check: usize, outcome: Outcome) {
-        let report = Report {
-            service: 0,
-            check,
-            outcome,
-            output: Some("one\ntwo\n".into()),
-            late: Duration::ZERO,
-            at: Instant::now(),
-            took: Duration::from_millis(1),
-        };
-        self.checks.send(report).await.unwrap();
+        self.checks.send(report(check, outcome)).await.unwrap();
     }
 
     async fn pass(&self) {
@@ -249,6 +244,19 @@ impl Rig {
     }
 }
 
+fn report(check: usize, outcome: Outcome) -> Report {
+    Report {
+        service: 0,
+        check,
+        outcome,
+        output: Some("one\ntwo\n".into()),
+        late: Duration::ZERO,
+        dataplane_down: None,
+        at: Instant::now(),
+        took: Duration::from_millis(1),
+    }
+}
+
 async fn fake_peer(
     mut routes: watch::Receiver<Arc<DesiredRoutes>>,
     reports: mpsc::Sender<PeerReport>,
@@ -292,8 +300,8 @@ async fn fake_peer(
     }
 }
 
-fn settings() -> ServiceSettings {
-    let config = Config::parse(
+fn config() -> Config {
+    Config::parse(
         r#"
         [node]
         name = "test"
@@ -316,7 +324,11 @@ fn settings() -> ServiceSettings {
         fall = 1
         "#,
     )
-    .expect("a valid configuration");
+    .expect("a valid configuration")
+}
+
+fn settings() -> ServiceSettings {
+    let config = config();
     let service = &config.services[0];
     let addresses: Vec<IpAddr> = service.addresses.clone();
     ServiceSettings {

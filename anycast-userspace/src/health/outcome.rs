@@ -71,6 +71,19 @@ pub enum FailureKind {
 }
 
 impl FailureKind {
+    /// Every kind, in the order of their discriminants.
+    pub const ALL: [Self; 9] = [
+        Self::Timeout,
+        Self::Refused,
+        Self::Unreachable,
+        Self::Closed,
+        Self::Tls,
+        Self::Protocol,
+        Self::Mismatch,
+        Self::Exit,
+        Self::Resource,
+    ];
+
     /// The kind as a metrics label.
     pub fn as_str(self) -> &'static str {
         match self {

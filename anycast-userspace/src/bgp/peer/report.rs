@@ -14,6 +14,7 @@ impl Peer {
         let export = self.session.as_ref().map(|session| &session.export);
         self.record.publish(Summary {
             state: self.record.state,
+            since: self.record.since,
             applied: export.and_then(|export| export.applied),
             prefixes: export.map_or(0, Export::prefixes),
             messages: self

@@ -55,8 +55,15 @@ impl TlsServer {
     }
 }
 
-/// A server for `city.example` whose certificate is valid from `days.0` to `days.1` days from now.
-async fn tls_server(days: (i64, i64)) -> TlsServer {
+/// A certificate authority, and a certificate of it with its key.
+pub(super) struct Certificates {
+    pub(super) ca_pem: String,
+    pub(super) certificate: rcgen::Certificate,
+    pub(super) key: KeyPair,
+}
+
+/// A certificate for `city.example` that is valid from `days.0` to `days.1` days from now.
+pub(super) fn certificates(days: (i64, i64)) -> Certificates {
     let ca_key = KeyPair::generate().expect("a key");
     let mut ca = CertificateParams::new(Vec::new()).expect("parameters");
     ca.is_ca = rcgen::IsCa::Ca(rcgen::BasicConstraints::Unconstrained);
@@ -75,16 +82,30 @@ async fn tls_server(days: (i64, i64)) -> TlsServer {
     leaf.not_before = at(days.0);
     leaf.not_after = at(days.1);
     let key = KeyPair::generate().expect("a key");
-    let cert = leaf
+    let certificate = leaf
         .signed_by(&key, &Issuer::new(ca, ca_key))
         .expect("a signed certificate");
+    Certificates {
+        ca_pem,
+        certificate,
+        key,
+    }
+}
+
+/// A server for `city.example` whose certificate is valid from `days.0` to `days.1` days from now.
+async fn tls_server(days: (i64, i64)) -> TlsServer {
+    let Certificates {
+        ca_pem,
+        certificate,
+        key,
+    } = certificates(days);
     let provider = Arc::new(rustls::crypto::ring::default_provider());
     let config = ServerConfig::builder_with_provider(provider)
         .with_safe_default_protocol_versions()
         .expect("protocol versions")
         .with_no_client_auth()
         .with_single_cert(
-            vec![cert.der().clone()],
+            vec![certificate.der().clone()],
             PrivateKeyDer::try_from(key.serialize_der()).expect("a key"),
         )
         .expect("a server configuration");

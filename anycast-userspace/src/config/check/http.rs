@@ -66,8 +66,8 @@ check_type! {
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema, Validate)]
 #[serde(deny_unknown_fields)]
 pub struct Tls {
-    /// Name sent as SNI and expected in the certificate (default: the `host` of an http check without
-    /// its port, else the address).
+    /// Name sent as SNI and expected in the certificate (default: the `host` of an http check or the
+    /// `authority` of a grpc check without its port, else the address).
     #[garde(inner(custom(is_server_name)))]
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub server_name: Option<String>,

@@ -105,6 +105,23 @@ fn errors_name_the_field_and_what_is_wrong_with_it() {
             "type = \"http\"\nbody_matches = \"(\"",
             "`(` is not a regular expression",
         ),
+        ("type = \"grpc\"", "missing field `port`"),
+        (
+            "type = \"grpc\"\nport = 1\nauthority = \"a b\"",
+            "authority: `a b` is not an authority",
+        ),
+        (
+            "type = \"grpc\"\nport = 1\nauthority = \"me@city.example\"",
+            "authority: `me@city.example` is not an authority",
+        ),
+        (
+            "type = \"grpc\"\nport = 1\ntls = { min_days_left = 0 }",
+            "tls.min_days_left: lower than 1",
+        ),
+        (
+            "type = \"grpc\"\nport = 1\nmethod = \"Watch\"",
+            "unknown field `method`",
+        ),
         (
             "type = \"dns\"\nquery = \"a..b\"",
             "query: `a..b` is not a domain name",
@@ -164,6 +181,7 @@ fn a_check_is_written_as_it_was_read() {
     let texts = [
         "name = \"c\"\ntype = \"tcp\"\nport = 1\nfast_interval = \"50ms\"",
         "name = \"c\"\ntype = \"http\"\nstatus = [\"204\", \"300-399\"]\nbody_matches = \"^a\"\n[tls]\nverify = false",
+        "name = \"c\"\ntype = \"grpc\"\nport = 1\nservice = \"city.Api\"\nauthority = \"api.example:50051\"\n[tls]",
         "name = \"c\"\ntype = \"dns\"\ntransport = \"tcp\"\nshared = true",
         "name = \"c\"\ntype = \"exec\"\ncommand = [\"/bin/true\"]\nuser = \"nobody\"",
         "name = \"c\"\ntype = \"file\"\npath = \"/run/maintenance\"",
@@ -181,6 +199,7 @@ fn the_schema_describes_every_type_and_the_shared_settings() {
     for word in [
         "tcp",
         "http",
+        "grpc",
         "dns",
         "exec",
         "file",

@@ -10,6 +10,7 @@ use crate::checks::Report;
 use crate::controller::{Channels, Controller, Facts, ServiceSettings};
 use crate::events::EventKind;
 use crate::health::{FailureKind, HealthVerdict, Outcome};
+use crate::metrics::Metrics;
 use crate::rib::DesiredRoutes;
 use crate::words::{Saved, Words};
 
@@ -46,8 +47,14 @@ fn controller(services: &[(&str, &[&str])]) -> Controller {
         words: watch::channel(Words::default()).0,
         saved: watch::channel(Saved::default()).1,
         counters: mpsc::channel(1).0,
+        scrapes: mpsc::channel(1).1,
     };
-    Controller::new(services.collect(), facts, channels)
+    Controller::new(
+        services.collect(),
+        facts,
+        Arc::new(Metrics::new(&[])),
+        channels,
+    )
 }
 
 fn report(service: usize, passed: bool) -> Report {
@@ -64,6 +71,7 @@ fn report(service: usize, passed: bool) -> Report {
         at: Instant::now(),
         took: Duration::ZERO,
         late: Duration::ZERO,
+        dataplane_down: None,
     }
 }
 

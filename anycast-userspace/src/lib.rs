@@ -28,3 +28,7 @@ pub mod writer;
 
 /// The eBPF object, built from `anycast-ebpf` by the build script.
 pub static OBJECT: &[u8] = aya::include_bytes_aligned!(concat!(env!("OUT_DIR"), "/anycast-ebpf"));
+
+/// The same program with a log of verdicts; only aya can load it.
+pub static TRACING_OBJECT: &[u8] =
+    aya::include_bytes_aligned!(concat!(env!("OUT_DIR"), "/anycast-trace"));

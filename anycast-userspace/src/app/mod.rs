@@ -6,7 +6,9 @@ mod peers;
 mod plane;
 mod signals;
 mod sockets;
+mod verdicts;
 
+use std::num::NonZeroU32;
 use std::path::Path;
 
 use anyhow::Context as _;
@@ -17,8 +19,15 @@ use crate::{logging, privileges};
 use node::Node;
 use signals::Signals;
 
+/// What the command line says beside the configuration.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Options {
+    /// Log one of this many verdicts on each CPU.
+    pub trace_verdicts: Option<NonZeroU32>,
+}
+
 /// Runs the daemon until a signal.
-pub fn run(path: &Path) -> anyhow::Result<()> {
+pub fn run(path: &Path, options: Options) -> anyhow::Result<()> {
     let config = Config::load(path)?;
     privileges::check()?;
     logging::init();
@@ -28,16 +37,16 @@ pub fn run(path: &Path) -> anyhow::Result<()> {
         .enable_all()
         .build()
         .context("cannot start the async runtime")?
-        .block_on(daemon(&config))
+        .block_on(daemon(&config, options))
 }
 
 /// Whatever fails on the way up, what is already there is taken down again.
-async fn daemon(config: &Config) -> anyhow::Result<()> {
+async fn daemon(config: &Config, options: Options) -> anyhow::Result<()> {
     raise_descriptor_limit();
     let signals = Signals::new()?;
     let socket = Server::bind(&config.control.socket)?;
     let mut node = Node::default();
-    let ran = node.run(config, socket, signals).await;
+    let ran = node.run(config, options, socket, signals).await;
     let down = node.take_down().await;
     ran.and(down)
 }

@@ -32,7 +32,7 @@ use crate::planes::{Counters, CountersRequest, MapReport, Modes, PeerReport};
 use crate::rib::DesiredRoutes;
 
 pub use service::ServiceSettings;
-pub use status::{Facts, ShowPeers};
+pub use status::{Facts, ShowAddresses, ShowPeers};
 
 use service::Service;
 

@@ -10,6 +10,7 @@ extern crate std;
 
 pub mod abi;
 pub mod answer;
+pub mod bench;
 pub mod checksum;
 pub mod classify;
 pub mod describe;

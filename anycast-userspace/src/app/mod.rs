@@ -7,6 +7,7 @@ mod plane;
 mod signals;
 mod sockets;
 mod verdicts;
+mod words;
 
 use std::num::NonZeroU32;
 use std::path::Path;

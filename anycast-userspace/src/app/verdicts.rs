@@ -13,7 +13,7 @@ use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use crate::dataplane::VerdictLog;
 
 /// How long the end of the thread may be waited for.
-const AWAKE: PollTimeout = PollTimeout::from(100_u8);
+const AWAKE_MS: u8 = 100;
 
 /// The running thread; it ends with this value, after the lines that are there.
 pub(super) struct VerdictReader {
@@ -47,7 +47,7 @@ impl VerdictReader {
 /// Until there are lines, or for a moment; false: there will be none.
 fn wait(log: &VerdictLog) -> bool {
     let mut log = [PollFd::new(log.as_fd(), PollFlags::POLLIN)];
-    match poll(&mut log, AWAKE) {
+    match poll(&mut log, PollTimeout::from(AWAKE_MS)) {
         Ok(_) | Err(Errno::EINTR) => true,
         Err(error) => {
             tracing::error!(%error, "the log of verdicts ends");

@@ -1,6 +1,7 @@
 //! `[dataplane]`, and what a service's configuration says about packets.
 
 mod port;
+mod prefix;
 
 use std::num::NonZeroU32;
 use std::path::PathBuf;
@@ -12,6 +13,7 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 pub use port::{Port, Transport};
+pub use prefix::{network, prefixes};
 
 /// Where the XDP program runs, and how large its tables are.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema, Validate)]
@@ -30,7 +32,7 @@ pub struct DataPlane {
     #[serde(default)]
     pub mode: Mode,
     /// Directory of the pinned maps, on a bpf file system. Default: `"/sys/fs/bpf/anycast"`.
-    #[garde(custom(absolute))]
+    #[garde(custom(super::paths::absolute))]
     #[serde(default = "default_pin")]
     pub pin: PathBuf,
     /// Room for Service Addresses, for each of IPv4 and IPv6. Default: 65536.
@@ -43,15 +45,27 @@ pub struct DataPlane {
     pub max_services: u32,
     /// Sources that are never denied, such as `["10.0.0.0/8"]`: what is allowed wins over what is denied.
     #[garde(inner(custom(network)))]
-    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[serde(
+        default,
+        deserialize_with = "prefixes",
+        skip_serializing_if = "Vec::is_empty"
+    )]
     pub allow: Vec<IpNet>,
     /// Sources whose packets to any Service Address are dropped.
     #[garde(inner(custom(network)))]
-    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[serde(
+        default,
+        deserialize_with = "prefixes",
+        skip_serializing_if = "Vec::is_empty"
+    )]
     pub deny: Vec<IpNet>,
     /// Sources that no source limit applies to.
     #[garde(inner(custom(network)))]
-    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[serde(
+        default,
+        deserialize_with = "prefixes",
+        skip_serializing_if = "Vec::is_empty"
+    )]
     pub exempt: Vec<IpNet>,
     /// Room for listed prefixes, for each of IPv4 and IPv6. Default: 65536.
     #[garde(range(min = 1, max = 16_777_216))]
@@ -120,14 +134,6 @@ fn no_repetition(interfaces: &[String], _: &()) -> garde::Result {
     match interfaces.iter().find(|name| !seen.insert(*name)) {
         Some(name) => Err(garde::Error::new(format!("{name} is listed twice"))),
         None => Ok(()),
-    }
-}
-
-fn absolute(path: &std::path::Path, _: &()) -> garde::Result {
-    if path.is_absolute() {
-        Ok(())
-    } else {
-        Err(garde::Error::new("must be an absolute path"))
     }
 }
 
@@ -257,20 +263,6 @@ impl Default for Limits {
             source: None,
         }
     }
-}
-
-/// For lists: a prefix without host bits.
-///
-/// # Errors
-/// Names the prefix that was probably meant.
-pub fn network(prefix: &IpNet, _: &()) -> garde::Result {
-    if *prefix == prefix.trunc() {
-        return Ok(());
-    }
-    Err(garde::Error::new(format!(
-        "{prefix} has host bits set: write {}",
-        prefix.trunc()
-    )))
 }
 
 #[cfg(test)]

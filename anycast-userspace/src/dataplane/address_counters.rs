@@ -65,7 +65,7 @@ impl AddressCountReader {
                 Ok(AddressCount {
                     service,
                     address,
-                    counters: sum(values.iter()),
+                    counters: sum(&values),
                 })
             })
             .collect()
@@ -77,7 +77,7 @@ fn held<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
-fn sum<'a>(cpus: impl Iterator<Item = &'a AddressCounters>) -> AddressCounters {
+fn sum(cpus: &[AddressCounters]) -> AddressCounters {
     let mut sum = AddressCounters::default();
     for cpu in cpus {
         for (into, count) in [

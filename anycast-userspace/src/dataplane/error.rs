@@ -62,7 +62,7 @@ pub enum DataPlaneError {
         interface: String,
     },
     /// Attaching failed.
-    #[error("cannot attach to {interface} in {mode} mode: {source}")]
+    #[error("cannot attach to {interface} in {mode} mode: {source}{hint}")]
     Attach {
         /// The interface.
         interface: String,
@@ -70,6 +70,8 @@ pub enum DataPlaneError {
         mode: &'static str,
         /// Why not.
         source: io::Error,
+        /// What may help.
+        hint: &'static str,
     },
     /// More entries than a map has room for; nothing was written.
     #[error(

@@ -157,7 +157,8 @@ impl DataPlane {
     pub fn attach(&mut self, interface: &str, mode: Mode) -> Result<&Attachment, DataPlaneError> {
         let room = self.settings.max_interfaces as usize;
         fits(map::INTERFACES, room, self.attached.len() + 1)?;
-        let held = attach::attach(self.serving.program_mut()?, interface, mode)?;
+        let multi_buffer = self.settings.multi_buffer;
+        let held = attach::attach(self.serving.program_mut()?, interface, mode, multi_buffer)?;
         if let Some(mac) = attach::mac_of(interface) {
             self.maps.set_mac(held.attachment.index, mac)?;
         }

@@ -97,4 +97,18 @@ proptest! {
         let words = bytes.chunks_exact(2).map(|pair| u32::from(pair[0]) << 8 | u32::from(pair[1]));
         prop_assert_eq!(checksum::sum(&bytes), words.sum::<u32>());
     }
+
+    #[test]
+    fn what_holds_for_every_frame_holds_for_random_ones(
+        state in any::<u8>(),
+        policies in any::<u8>(),
+        frames in prop::collection::vec((any::<u8>(), prop::collection::vec(any::<u8>(), 14..160)), 1..5),
+    ) {
+        let mut data = vec![state, policies];
+        for (how, frame) in frames {
+            data.extend([how, u8::try_from(frame.len()).unwrap()]);
+            data.extend(frame);
+        }
+        anycast_common::exercise::frames(&data);
+    }
 }

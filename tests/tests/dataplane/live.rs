@@ -287,6 +287,45 @@ fn real_clients_take_the_answers_for_what_they_are() {
 }
 
 #[test]
+fn curl_and_dig_are_told_at_once_that_a_port_is_refused() {
+    in_a_namespace(|| {
+        let mut net = Net::new(&desired());
+        let refused = |net: &Net, port: u16| {
+            for address in ROUTED {
+                let host = if address.contains(':') {
+                    format!("[{address}]")
+                } else {
+                    address.to_owned()
+                };
+                for command in [
+                    format!("curl -sS --stderr - --max-time 5 http://{host}:{port}/"),
+                    format!("dig +tries=1 +time=5 @{address} -p {port} example"),
+                ] {
+                    let start = Instant::now();
+                    let (done, said) = net.client.says(&command);
+                    let took = start.elapsed();
+                    let told = said.to_lowercase();
+                    let told = told.contains("refused") || told.contains("couldn't connect");
+                    assert!(!done && told, "{command}: {said}");
+                    assert!(took < Duration::from_secs(3), "{command}: told after {took:?}");
+                }
+            }
+        };
+        refused(&net, 81);
+        let counters = net.node.counters().unwrap().services[0];
+        assert!(counters.unlisted_rejected.packets >= 4, "{counters:?}");
+        let mut down = desired();
+        down.services[0].state = State::Down;
+        down.services[0].on_down = Policy::Reject;
+        net.node.apply(&down).unwrap();
+        refused(&net, 53);
+        let counters = net.node.counters().unwrap().services[0];
+        assert!(counters.down_rejected.packets >= 4, "{counters:?}");
+        net.end();
+    });
+}
+
+#[test]
 fn neighbours_find_a_service_that_is_up_and_lose_one_that_is_not() {
     in_a_namespace(|| {
         let mut net = Net::new(&desired());

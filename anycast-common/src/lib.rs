@@ -15,6 +15,8 @@ pub mod checksum;
 pub mod classify;
 pub mod describe;
 #[cfg(feature = "user")]
+pub mod exercise;
+#[cfg(feature = "user")]
 pub mod host;
 pub mod iana;
 pub mod limit;

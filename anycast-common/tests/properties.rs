@@ -97,67 +97,18 @@ proptest! {
         let words = bytes.chunks_exact(2).map(|pair| u32::from(pair[0]) << 8 | u32::from(pair[1]));
         prop_assert_eq!(checksum::sum(&bytes), words.sum::<u32>());
     }
-}
 
-/// An echo request whose checksum is right, for every value that its data can sum to.
-#[test]
-fn the_reply_to_a_correct_request_is_correct_for_every_sum_of_its_data() {
-    let tables = tables(abi::UP);
-    for word in 0..=u16::MAX {
-        let mut frame = vec![2; 12];
-        frame.extend([0x08, 0, 0x45, 0, 0, 28, 0, 0, 0, 0, 64, 1, 0, 0]);
-        frame.extend([198, 51, 100, 7, 192, 0, 2, 1]);
-        let sum = !checksum::fold(checksum::sum(&frame[14..34]));
-        frame[24..26].copy_from_slice(&sum.to_be_bytes());
-        frame.extend([8, 0, 0, 0, 0, 0]);
-        frame.extend(word.to_be_bytes());
-        let sum = !checksum::fold(checksum::sum(&frame[34..]));
-        frame[36..38].copy_from_slice(&sum.to_be_bytes());
-        assert!(matches!(tables.run(&mut frame).action, Action::Answer(_)));
-        for covered in [&frame[14..34], &frame[34..]] {
-            assert_eq!(
-                checksum::fold(checksum::sum(covered)),
-                0xffff,
-                "data {word:#06x}: {covered:02x?}"
-            );
+    #[test]
+    fn what_holds_for_every_frame_holds_for_random_ones(
+        state in any::<u8>(),
+        policies in any::<u8>(),
+        frames in prop::collection::vec((any::<u8>(), prop::collection::vec(any::<u8>(), 14..160)), 1..5),
+    ) {
+        let mut data = vec![state, policies];
+        for (how, frame) in frames {
+            data.extend([how, u8::try_from(frame.len()).unwrap()]);
+            data.extend(frame);
         }
-    }
-}
-
-/// The same over every identification, time to live and checksum that an IPv4 header can have.
-#[test]
-fn the_header_of_a_reply_is_correct_for_every_checksum_and_time_to_live() {
-    let tables = tables(abi::UP);
-    for identification in 0..=u16::MAX {
-        let hops = identification.to_be_bytes()[0] ^ identification.to_be_bytes()[1];
-        let mut frame = vec![2; 12];
-        frame.extend([0x08, 0, 0x45, 0, 0, 28]);
-        frame.extend(identification.to_be_bytes());
-        frame.extend([0, 0, hops, 1, 0, 0, 198, 51, 100, 7, 192, 0, 2, 1]);
-        let sum = !checksum::fold(checksum::sum(&frame[14..34]));
-        frame[24..26].copy_from_slice(&sum.to_be_bytes());
-        frame.extend([8, 0, 0xf7, 0xff, 0, 0, 0, 0]);
-        assert!(matches!(tables.run(&mut frame).action, Action::Answer(_)));
-        let header = checksum::fold(checksum::sum(&frame[14..34]));
-        assert_eq!(header, 0xffff, "identification {identification:#06x}");
-    }
-}
-
-#[test]
-fn icmpv6_replies_are_correct_for_every_checksum() {
-    let tables = tables(abi::UP);
-    for word in 0..=u16::MAX {
-        let mut frame = vec![2; 12];
-        frame.extend([0x86, 0xdd, 0x60, 0, 0, 0, 0, 8, 58, 7]);
-        frame.extend([0x20, 1, 0x0d, 0xb8, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 9]);
-        frame.extend([0x20, 1, 0x0d, 0xb8, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 1]);
-        frame.extend([128, 0, 0, 0, 0, 0]);
-        frame.extend(word.to_be_bytes());
-        let pseudo = |frame: &[u8]| checksum::sum(&frame[22..54]) + 8 + 58;
-        let sum = !checksum::fold(pseudo(&frame) + checksum::sum(&frame[54..]));
-        frame[56..58].copy_from_slice(&sum.to_be_bytes());
-        assert!(matches!(tables.run(&mut frame).action, Action::Answer(_)));
-        let covered = checksum::fold(pseudo(&frame) + checksum::sum(&frame[54..]));
-        assert_eq!(covered, 0xffff, "data {word:#06x}");
+        anycast_common::exercise::frames(&data);
     }
 }

@@ -32,6 +32,10 @@ pub mod writer;
 /// The eBPF object, built from `anycast-ebpf` by the build script.
 pub static OBJECT: &[u8] = aya::include_bytes_aligned!(concat!(env!("OUT_DIR"), "/anycast-ebpf"));
 
+/// The same program with a log of verdicts; only aya can load it.
+pub static TRACING_OBJECT: &[u8] =
+    aya::include_bytes_aligned!(concat!(env!("OUT_DIR"), "/anycast-trace"));
+
 /// The benchmarks' own programs: what the data plane is measured against. No part of the daemon.
 #[doc(hidden)]
 pub static BENCH_OBJECT: &[u8] =

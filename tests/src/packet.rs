@@ -25,6 +25,19 @@ pub enum Part {
     Later,
 }
 
+/// Where the layers of a frame start and end, in bytes from its start.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Layers {
+    /// The IP header starts.
+    pub network: usize,
+    /// The part of it that every IP header has ends.
+    pub fixed: usize,
+    /// Options or extension headers end, and the transport header starts.
+    pub transport: usize,
+    /// The packet ends.
+    pub end: usize,
+}
+
 /// A frame in the making.
 #[derive(Clone, Debug)]
 pub struct Frame {
@@ -297,10 +310,48 @@ impl Frame {
         reply.bytes()
     }
 
+    /// Without options and extension headers.
+    #[must_use]
+    pub fn bare(mut self) -> Self {
+        self.options.clear();
+        self.extensions.clear();
+        self
+    }
+
+    /// The same packet with only the first `count` bytes behind the IP header and its extensions: a
+    /// correct one where the protocol has no length of its own.
+    #[must_use]
+    pub fn keep(mut self, count: usize) -> Self {
+        self.payload.bytes.truncate(count);
+        self
+    }
+
+    /// Where its layers start and end, as it was described.
+    #[must_use]
+    pub fn layers(&self) -> Layers {
+        let network = self.network();
+        let header = if self.source.is_ipv4() {
+            20 + self.options.len()
+        } else {
+            let fragment = if self.part == Part::Whole { 0 } else { 8 };
+            let extensions = self.extensions.iter().map(|(_, bytes)| bytes.len());
+            40 + extensions.sum::<usize>() + fragment
+        };
+        let fixed = if self.source.is_ipv4() { 20 } else { 40 };
+        Layers {
+            network,
+            fixed: network + fixed,
+            transport: network + header,
+            end: network + header + self.payload.bytes.len(),
+        }
+    }
+
     /// The IP packet alone.
     pub fn packet(&self) -> Vec<u8> {
         let mut payload = self.payload.bytes.clone();
-        if let Some(at) = self.payload.checksum {
+        if let Some(at) = self.payload.checksum
+            && at + 2 <= payload.len()
+        {
             payload[at..at + 2].copy_from_slice(&[0, 0]);
             let sum = self.transport_sum(&payload);
             let sum = if sum == 0 && self.payload.protocol == 17 {

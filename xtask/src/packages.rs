@@ -32,6 +32,7 @@ pub(crate) const TEST_TOOLS: &[(&str, &str)] = &[
     ("setpriv", "util-linux"),
     ("tshark", "tshark"),
     ("vtysh", "frr"),
+    ("xdp-loader", "xdp-tools"),
 ];
 
 /// Installs the packages of those programs that are missing.

@@ -1,5 +1,7 @@
 //! A verdict as the tracing program logs it.
 
+use crate::iana::ether_type;
+
 /// A packet in short. What cannot be read is 0.
 #[repr(C)]
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -16,6 +18,17 @@ pub struct Description {
     pub protocol: u8,
     /// Nothing.
     pub _padding: [u8; 3],
+}
+
+impl Description {
+    /// Whether the addresses mean something.
+    #[must_use]
+    pub const fn is_ip_or_arp(&self) -> bool {
+        matches!(
+            self.kind,
+            ether_type::IPV4 | ether_type::IPV6 | ether_type::ARP
+        )
+    }
 }
 
 /// A line of the log of verdicts, in the byte order of the host.

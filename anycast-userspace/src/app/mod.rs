@@ -6,8 +6,10 @@ mod peers;
 mod plane;
 mod signals;
 mod sockets;
+mod verdicts;
 mod words;
 
+use std::num::NonZeroU32;
 use std::path::Path;
 use std::time::Duration;
 
@@ -23,8 +25,15 @@ use signals::Signals;
 /// The most time that reads and writes of files get once everything is down.
 const LAST_FILES: Duration = Duration::from_secs(1);
 
+/// What the command line says beside the configuration.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Options {
+    /// Log one of this many verdicts on each CPU.
+    pub trace_verdicts: Option<NonZeroU32>,
+}
+
 /// Runs the daemon until a signal.
-pub fn run(path: &Path) -> anyhow::Result<()> {
+pub fn run(path: &Path, options: Options) -> anyhow::Result<()> {
     let config = Config::load(path)?;
     privileges::check()?;
     logging::init();
@@ -34,14 +43,14 @@ pub fn run(path: &Path) -> anyhow::Result<()> {
         .enable_all()
         .build()
         .context("cannot start the async runtime")?;
-    let ran = runtime.block_on(daemon(&config));
+    let ran = runtime.block_on(daemon(&config, options));
     // A file system that hangs must not keep the process: all that matters is taken down by now.
     runtime.shutdown_timeout(LAST_FILES);
     ran
 }
 
 /// Whatever fails on the way up, what is already there is taken down again.
-async fn daemon(config: &Config) -> anyhow::Result<()> {
+async fn daemon(config: &Config, options: Options) -> anyhow::Result<()> {
     raise_descriptor_limit();
     let signals = Signals::new()?;
     let socket = Server::bind(&config.control.socket).context("control.socket")?;
@@ -50,7 +59,7 @@ async fn daemon(config: &Config) -> anyhow::Result<()> {
         None => None,
     };
     let mut node = Node::default();
-    let ran = node.run(config, socket, metrics, signals).await;
+    let ran = node.run(config, options, socket, metrics, signals).await;
     let down = node.take_down().await;
     ran.and(down)
 }

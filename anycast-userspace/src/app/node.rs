@@ -14,17 +14,19 @@ use tokio::sync::{mpsc, watch};
 use tokio::task::JoinHandle;
 use tokio::time::timeout;
 
+use super::Options;
 use super::peers::Peers;
-use super::plane::LoadedPlane;
+use super::plane::{CountedAddresses, LoadedPlane};
 use super::signals::Signals;
 use super::sockets;
+use super::verdicts::VerdictReader;
 use super::words::OperatorsWords;
 use crate::addresses::ManagedAddresses;
 use crate::checks::{self, RunningChecks, Subject};
 use crate::config::{Announcer, Config, Hook, OnDisabled, Service};
 use crate::control::protocol::InterfaceStatus;
 use crate::control::server::{self, Server};
-use crate::controller::{Channels, Controller, Facts, ServiceSettings, ShowPeers};
+use crate::controller::{Channels, Controller, Facts, ServiceSettings, ShowAddresses, ShowPeers};
 use crate::dataplane::{self, DataPlane};
 use crate::decision::{Orders, Pace};
 use crate::health;
@@ -53,6 +55,7 @@ pub(super) struct Node {
     idle_plane: Option<DataPlane>,
     sockets: Vec<Watcher>,
     hooks: Option<RunningHooks>,
+    verdicts: Option<VerdictReader>,
 }
 
 impl Node {
@@ -60,11 +63,12 @@ impl Node {
     pub(super) async fn run(
         &mut self,
         config: &Config,
+        options: Options,
         socket: Server,
         metrics_listener: Option<Listener>,
         signals: Signals,
     ) -> anyhow::Result<()> {
-        let interfaces = self.load(config)?;
+        let interfaces = self.load(config, options)?;
         self.add_addresses(config).await?;
         let mut settings: Vec<ServiceSettings> = self.settings(config)?;
         let mut words = OperatorsWords::gather(config);
@@ -87,6 +91,7 @@ impl Node {
             prove: Arc::default(),
         });
 
+        let addresses = self.show_addresses(config);
         let (file_reports, files) = mpsc::channel(words::FILE_REPORTS);
         let (words_sender, words_seen) = watch::channel(Words::default());
         let (keeper, saved) = words.start(words_seen, file_reports);
@@ -103,6 +108,7 @@ impl Node {
             node: config.node.name.clone(),
             interfaces,
             peers: Arc::clone(&self.peers) as Arc<dyn ShowPeers>,
+            addresses,
         };
         let channels = Channels {
             checks,
@@ -165,14 +171,19 @@ impl Node {
             None => self.idle_plane.take(),
         };
         let unloaded = plane.map_or(Ok(()), DataPlane::unload);
+        // After the program, so that its last lines are shown.
+        drop(self.verdicts.take());
         if let Some(mut addresses) = self.addresses.take() {
             addresses.remove_all().await;
         }
         unloaded.context("the program is detached, but its pins are still there")
     }
 
-    fn load(&mut self, config: &Config) -> anyhow::Result<Vec<InterfaceStatus>> {
-        let plane = self.idle_plane.insert(DataPlane::load(&config.dataplane)?);
+    fn load(&mut self, config: &Config, options: Options) -> anyhow::Result<Vec<InterfaceStatus>> {
+        let plane = self.idle_plane.insert(match options.trace_verdicts {
+            None => DataPlane::load(&config.dataplane)?,
+            Some(one_of) => DataPlane::load_tracing(&config.dataplane, one_of)?,
+        });
         plane.apply(&dataplane::Desired {
             services: config.services.iter().map(in_the_maps).collect(),
             identity: Some(config.node.name.clone()),
@@ -180,6 +191,9 @@ impl Node {
             deny: config.dataplane.deny.clone(),
             exempt: config.dataplane.exempt.clone(),
         })?;
+        if options.trace_verdicts.is_some() {
+            self.verdicts = Some(VerdictReader::start(plane.verdict_log()?)?);
+        }
         config
             .dataplane
             .interfaces
@@ -200,6 +214,16 @@ impl Node {
                 Ok(status)
             })
             .collect()
+    }
+
+    fn show_addresses(&self, config: &Config) -> Option<Arc<dyn ShowAddresses>> {
+        let reader = self.idle_plane.as_ref()?.address_counters()?;
+        let services = config
+            .services
+            .iter()
+            .map(|service| service.name.clone())
+            .collect();
+        Some(Arc::new(CountedAddresses::new(reader, services)))
     }
 
     async fn add_addresses(&mut self, config: &Config) -> anyhow::Result<()> {

@@ -5,8 +5,9 @@ use std::sync::Arc;
 
 use anycast_common::abi;
 
-use crate::control::protocol::{Count, Packets};
-use crate::dataplane::{self, DataPlane};
+use crate::control::protocol::{AddressStatus, Count, Packets};
+use crate::controller::ShowAddresses;
+use crate::dataplane::{self, AddressCountReader, DataPlane};
 use crate::decision::DataPlaneMode;
 use crate::planes::Counters;
 use crate::writer::Plane;
@@ -81,15 +82,51 @@ fn one_of_each_family(addresses: &[IpAddr]) -> impl Iterator<Item = IpAddr> {
     of(true).into_iter().chain(of(false)).copied()
 }
 
+/// The counters of the Service Addresses, with the names of their services.
+pub(super) struct CountedAddresses {
+    reader: AddressCountReader,
+    services: Arc<[String]>,
+}
+
+impl CountedAddresses {
+    pub(super) fn new(reader: AddressCountReader, services: Vec<String>) -> Self {
+        Self {
+            reader,
+            services: services.into(),
+        }
+    }
+}
+
+impl ShowAddresses for CountedAddresses {
+    fn show(&self) -> Result<Vec<AddressStatus>, String> {
+        let counts = self.reader.read().map_err(|error| error.to_string())?;
+        Ok(counts
+            .into_iter()
+            .map(|count| AddressStatus {
+                service: self
+                    .services
+                    .get(count.service)
+                    .cloned()
+                    .unwrap_or_default(),
+                address: count.address,
+                passed: counted(count.counters.passed),
+                dropped: counted(count.counters.dropped),
+                answered: counted(count.counters.answered),
+            })
+            .collect())
+    }
+}
+
+const fn counted(count: abi::Count) -> Count {
+    Count {
+        packets: count.packets,
+        bytes: count.bytes,
+    }
+}
+
 fn packets(counters: &abi::Counters) -> Packets {
     dataplane::by_reason(counters)
         .filter(|(_, count)| count.packets > 0)
-        .map(|(reason, count)| {
-            let count = Count {
-                packets: count.packets,
-                bytes: count.bytes,
-            };
-            (reason.name().to_owned(), count)
-        })
+        .map(|(reason, count)| (reason.name().to_owned(), counted(count)))
         .collect()
 }

@@ -7,6 +7,7 @@ mod render;
 mod render_routes;
 
 use std::io::{self, IsTerminal as _, Write as _};
+use std::num::NonZeroU32;
 use std::path::PathBuf;
 use std::process::ExitCode;
 
@@ -33,7 +34,7 @@ enum Command {
     /// Check a configuration file; every error names file, line and field
     CheckConfig(CheckConfig),
     /// Show services, checks, routes, interfaces and packets
-    Status(StatusArgs),
+    Status(ServiceStatusArgs),
     /// Show each BGP peer: session, timers, messages, what is announced, last errors
     Routes(StatusArgs),
     /// Show what has happened
@@ -58,6 +59,19 @@ struct Run {
         default_value = "/etc/anycast/anycast.toml"
     )]
     config: PathBuf,
+    /// Log one of N verdicts on each CPU that receives packets: verdict, reason, service, source,
+    /// destination, protocol, port and length. Without it nothing is logged, at no cost
+    #[arg(long, value_name = "N", value_parser = one_of)]
+    trace_verdicts: Option<NonZeroU32>,
+}
+
+fn one_of(text: &str) -> Result<NonZeroU32, String> {
+    text.parse().map_err(|_| {
+        format!(
+            "N is a whole number from 1 to {}: one of N is logged",
+            u32::MAX
+        )
+    })
 }
 
 #[derive(Debug, Args)]
@@ -84,6 +98,16 @@ struct StatusArgs {
     /// Print JSON
     #[arg(long)]
     json: bool,
+}
+
+#[derive(Debug, Args)]
+struct ServiceStatusArgs {
+    #[command(flatten)]
+    status: StatusArgs,
+    /// Show the packets of each Service Address instead; needs `address_counters = true` in
+    /// [dataplane]
+    #[arg(long)]
+    addresses: bool,
 }
 
 #[derive(Debug, Args)]
@@ -134,9 +158,15 @@ pub fn run(cli: Cli) -> ExitCode {
 
 fn dispatch(command: Command) -> anyhow::Result<()> {
     match command {
-        Command::Run(args) => app::run(&args.config),
+        Command::Run(args) => {
+            let options = app::Options {
+                trace_verdicts: args.trace_verdicts,
+            };
+            app::run(&args.config, options)
+        }
         Command::CheckConfig(args) => check_config(&args),
-        Command::Status(args) => status(&args),
+        Command::Status(args) if args.addresses => addresses(&args.status),
+        Command::Status(args) => status(&args.status),
         Command::Routes(args) => routes(&args),
         Command::Events(args) => events(&args),
         Command::Drain(args) => operate(args.now, Operation::Drain, args.lasts),
@@ -179,6 +209,23 @@ fn status(args: &StatusArgs) -> anyhow::Result<()> {
     }
 }
 
+fn addresses(args: &StatusArgs) -> anyhow::Result<()> {
+    let mut answers = client::ask(&args.socket.socket, &Request::Addresses)?;
+    match answers
+        .next()
+        .context("the daemon closed without an answer")??
+    {
+        Response::Addresses { addresses } if args.json => {
+            print(&serde_json::to_string_pretty(&addresses)?)
+        }
+        Response::Addresses { addresses } => print(render::addresses(&addresses).trim_end()),
+        Response::Error { message } => bail!("{message}"),
+        Response::Status(_) | Response::Event(_) | Response::Done { .. } => {
+            bail!("the daemon answered something else")
+        }
+    }
+}
+
 fn routes(args: &StatusArgs) -> anyhow::Result<()> {
     let status = ask_status(&args.socket)?;
     if args.json {
@@ -196,7 +243,9 @@ fn ask_status(socket: &Socket) -> anyhow::Result<Status> {
     {
         Response::Status(status) => Ok(*status),
         Response::Error { message } => bail!("{message}"),
-        Response::Event(_) | Response::Done { .. } => bail!("the daemon answered something else"),
+        Response::Addresses { .. } | Response::Event(_) | Response::Done { .. } => {
+            bail!("the daemon answered something else")
+        }
     }
 }
 
@@ -208,7 +257,7 @@ fn events(args: &EventsArgs) -> anyhow::Result<()> {
             Response::Event(event) if args.json => print(&serde_json::to_string(&event)?)?,
             Response::Event(event) => print(&render::event(&event, colour))?,
             Response::Error { message } => bail!("{message}"),
-            Response::Status(_) | Response::Done { .. } => {
+            Response::Status(_) | Response::Addresses { .. } | Response::Done { .. } => {
                 bail!("the daemon answered something else")
             }
         }
@@ -237,7 +286,9 @@ fn operate(args: OperateNow, operation: Operation, lasts: Option<Span>) -> anyho
             note.map_or(Ok(()), |note| print(&format!("note: {note}")))
         }
         Response::Error { message } => bail!("{message}"),
-        Response::Status(_) | Response::Event(_) => bail!("the daemon answered something else"),
+        Response::Status(_) | Response::Addresses { .. } | Response::Event(_) => {
+            bail!("the daemon answered something else")
+        }
     }
 }
 

@@ -3,7 +3,7 @@
 use std::fmt::Write as _;
 use std::time::Duration;
 
-use crate::control::protocol::{Packets, ServiceStatus, Status};
+use crate::control::protocol::{AddressStatus, Packets, ServiceStatus, Status};
 use crate::events::{Completion, Event, EventKind, Phases};
 use crate::state::ServiceState;
 
@@ -113,6 +113,38 @@ fn one_service(out: &mut String, service: &ServiceStatus) {
         );
     }
     packets(out, "  packets", &service.packets);
+}
+
+/// A line for each Service Address.
+pub(super) fn addresses(addresses: &[AddressStatus]) -> String {
+    let mut out = String::new();
+    let mut shown = None;
+    for address in addresses {
+        if shown != Some(&address.service) {
+            line(&mut out, format_args!("service {}", address.service));
+            shown = Some(&address.service);
+        }
+        let AddressStatus {
+            passed,
+            dropped,
+            answered,
+            ..
+        } = address;
+        line(
+            &mut out,
+            format_args!(
+                "  {}  passed {} ({} bytes)  dropped {} ({} bytes)  answered {} ({} bytes)",
+                address.address,
+                passed.packets,
+                passed.bytes,
+                dropped.packets,
+                dropped.bytes,
+                answered.packets,
+                answered.bytes
+            ),
+        );
+    }
+    out
 }
 
 fn packets(out: &mut String, title: &str, packets: &Packets) {

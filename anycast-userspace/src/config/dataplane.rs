@@ -1,16 +1,19 @@
 //! `[dataplane]`, and what a service's configuration says about packets.
 
-use std::borrow::Cow;
-use std::fmt;
+mod port;
+mod prefix;
+
 use std::num::NonZeroU32;
 use std::path::PathBuf;
-use std::str::FromStr;
 
 use anycast_common::abi::Limit;
 use garde::Validate;
 use ipnet::IpNet;
-use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
-use serde::{Deserialize, Deserializer, Serialize, Serializer, de};
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+
+pub use port::{Port, Transport};
+pub use prefix::{network, prefixes};
 
 /// Where the XDP program runs, and how large its tables are.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema, Validate)]
@@ -42,15 +45,27 @@ pub struct DataPlane {
     pub max_services: u32,
     /// Sources that are never denied, such as `["10.0.0.0/8"]`: what is allowed wins over what is denied.
     #[garde(inner(custom(network)))]
-    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[serde(
+        default,
+        deserialize_with = "prefixes",
+        skip_serializing_if = "Vec::is_empty"
+    )]
     pub allow: Vec<IpNet>,
     /// Sources whose packets to any Service Address are dropped.
     #[garde(inner(custom(network)))]
-    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[serde(
+        default,
+        deserialize_with = "prefixes",
+        skip_serializing_if = "Vec::is_empty"
+    )]
     pub deny: Vec<IpNet>,
     /// Sources that no source limit applies to.
     #[garde(inner(custom(network)))]
-    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[serde(
+        default,
+        deserialize_with = "prefixes",
+        skip_serializing_if = "Vec::is_empty"
+    )]
     pub exempt: Vec<IpNet>,
     /// Room for listed prefixes, for each of IPv4 and IPv6. Default: 65536.
     #[garde(range(min = 1, max = 16_777_216))]
@@ -61,6 +76,16 @@ pub struct DataPlane {
     #[garde(range(min = 1, max = 16_777_216))]
     #[serde(default = "default_max_addresses")]
     pub max_sources: u32,
+    /// Room for interfaces. Default: 64.
+    #[garde(range(min = 1, max = 65_535))]
+    #[serde(default = "default_max_interfaces")]
+    pub max_interfaces: u32,
+    /// Count packets and bytes by Service Address too, as passed, dropped and answered: `anycast status
+    /// --addresses` shows them. Takes 96 bytes on each CPU for each address of `max_addresses`.
+    /// Default: false.
+    #[garde(skip)]
+    #[serde(default)]
+    pub address_counters: bool,
     /// Accept frames that span several buffers, as jumbo frames do in many drivers. Default: false.
     #[garde(skip)]
     #[serde(default)]
@@ -81,6 +106,8 @@ impl DataPlane {
             exempt: Vec::new(),
             max_prefixes: default_max_addresses(),
             max_sources: default_max_addresses(),
+            max_interfaces: default_max_interfaces(),
+            address_counters: false,
             multi_buffer: false,
         }
     }
@@ -96,6 +123,10 @@ const fn default_max_addresses() -> u32 {
 
 const fn default_max_services() -> u32 {
     256
+}
+
+const fn default_max_interfaces() -> u32 {
+    64
 }
 
 fn no_repetition(interfaces: &[String], _: &()) -> garde::Result {
@@ -234,164 +265,9 @@ impl Default for Limits {
     }
 }
 
-/// For lists: a prefix without host bits.
-///
-/// # Errors
-/// Names the prefix that was probably meant.
-pub fn network(prefix: &IpNet, _: &()) -> garde::Result {
-    if *prefix == prefix.trunc() {
-        return Ok(());
-    }
-    Err(garde::Error::new(format!(
-        "{prefix} has host bits set: write {}",
-        prefix.trunc()
-    )))
-}
-
-/// A transport protocol with ports.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub enum Transport {
-    /// TCP.
-    Tcp,
-    /// UDP.
-    Udp,
-    /// SCTP.
-    Sctp,
-}
-
-impl Transport {
-    /// The IP protocol number.
-    pub const fn number(self) -> u8 {
-        use anycast_common::iana::protocol;
-        match self {
-            Self::Tcp => protocol::TCP,
-            Self::Udp => protocol::UDP,
-            Self::Sctp => protocol::SCTP,
-        }
-    }
-
-    const fn name(self) -> &'static str {
-        match self {
-            Self::Tcp => "tcp",
-            Self::Udp => "udp",
-            Self::Sctp => "sctp",
-        }
-    }
-}
-
-/// A served port or range of ports: `"udp/53"`, `"tcp/8000-8080"`.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub struct Port {
-    /// The protocol.
-    pub transport: Transport,
-    /// The first port.
-    pub first: u16,
-    /// The last port; the first again if it is one port alone.
-    pub last: u16,
-}
-
-impl FromStr for Port {
-    type Err = String;
-
-    fn from_str(text: &str) -> Result<Self, String> {
-        let shape = || {
-            format!(
-                "`{text}` is not a port: write \"udp/53\" or \"tcp/8000-8080\"; protocols are tcp, udp and sctp"
-            )
-        };
-        let (transport, ports) = text.split_once('/').ok_or_else(shape)?;
-        let transport = [Transport::Tcp, Transport::Udp, Transport::Sctp]
-            .into_iter()
-            .find(|known| known.name() == transport)
-            .ok_or_else(shape)?;
-        let (first, last) = ports.split_once('-').unwrap_or((ports, ports));
-        let number = |digits: &str| {
-            if !digits.bytes().all(|byte| byte.is_ascii_digit()) || digits.is_empty() {
-                return Err(shape());
-            }
-            digits
-                .parse::<u16>()
-                .ok()
-                .filter(|port| *port != 0)
-                .ok_or_else(|| format!("`{text}`: ports go from 1 to 65535"))
-        };
-        let (first, last) = (number(first)?, number(last)?);
-        if first > last {
-            return Err(format!("`{text}`: the range ends before it starts"));
-        }
-        Ok(Self {
-            transport,
-            first,
-            last,
-        })
-    }
-}
-
-impl fmt::Display for Port {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{}/{}", self.transport.name(), self.first)?;
-        if self.last != self.first {
-            write!(f, "-{}", self.last)?;
-        }
-        Ok(())
-    }
-}
-
-impl<'de> Deserialize<'de> for Port {
-    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        let text = Cow::<'de, str>::deserialize(deserializer)?;
-        text.parse().map_err(de::Error::custom)
-    }
-}
-
-impl Serialize for Port {
-    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        serializer.collect_str(self)
-    }
-}
-
-impl JsonSchema for Port {
-    fn schema_name() -> Cow<'static, str> {
-        "Port".into()
-    }
-
-    fn json_schema(_: &mut SchemaGenerator) -> Schema {
-        json_schema!({
-            "type": "string",
-            "pattern": "^(tcp|udp|sctp)/[0-9]{1,5}(-[0-9]{1,5})?$",
-            "description": "A port or a range of ports: \"udp/53\", \"tcp/8000-8080\"."
-        })
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn ports_are_read_and_written_alike() {
-        for text in ["udp/53", "tcp/8000-8080", "sctp/1-65535"] {
-            assert_eq!(text.parse::<Port>().unwrap().to_string(), text);
-        }
-        assert_eq!("tcp/7-7".parse::<Port>().unwrap().to_string(), "tcp/7");
-    }
-
-    #[test]
-    fn what_is_not_a_port_is_refused_with_the_reason() {
-        for (text, why) in [
-            ("53", "is not a port"),
-            ("icmp/53", "is not a port"),
-            ("udp/", "is not a port"),
-            ("udp/+5", "is not a port"),
-            ("udp/dns", "is not a port"),
-            ("udp/0", "from 1 to 65535"),
-            ("udp/65536", "from 1 to 65535"),
-            ("udp/10-9", "ends before it starts"),
-        ] {
-            let error = text.parse::<Port>().unwrap_err();
-            assert!(error.contains(why), "{text}: {error}");
-        }
-    }
 
     #[test]
     fn an_interface_listed_twice_is_refused() {

@@ -9,7 +9,7 @@ use ipnet::IpNet;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use super::dataplane::{Fragments, Limits, network};
+use super::dataplane::{Fragments, Limits, network, prefixes};
 use super::{Check, Damping, Hook, OnDown, Port, Require, Span, Unlisted};
 use crate::rib::{Attributes, Community};
 
@@ -59,11 +59,19 @@ pub struct Service {
     pub identity: bool,
     /// Sources that are never denied: what is allowed wins over what is denied.
     #[garde(inner(custom(network)))]
-    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[serde(
+        default,
+        deserialize_with = "prefixes",
+        skip_serializing_if = "Vec::is_empty"
+    )]
     pub allow: Vec<IpNet>,
     /// Sources whose packets are dropped.
     #[garde(inner(custom(network)))]
-    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[serde(
+        default,
+        deserialize_with = "prefixes",
+        skip_serializing_if = "Vec::is_empty"
+    )]
     pub deny: Vec<IpNet>,
     /// Rate limits.
     #[garde(dive)]

@@ -18,6 +18,8 @@ use crate::state::ServiceState;
 pub enum Request {
     /// Services, checks, routes, interfaces, packets.
     Status,
+    /// Packets of each Service Address.
+    Addresses,
     /// The recent events, and with `follow` those to come.
     Events {
         /// Whether to stay.
@@ -71,6 +73,11 @@ impl Operation {
 pub enum Response {
     /// To [`Request::Status`].
     Status(Box<Status>),
+    /// To [`Request::Addresses`].
+    Addresses {
+        /// The addresses, service by service.
+        addresses: Vec<AddressStatus>,
+    },
     /// One of the answers to [`Request::Events`].
     Event(Event),
     /// Done; with the state that the service is in now.
@@ -165,6 +172,21 @@ pub struct ServiceStatus {
     pub last_change: Option<Phases>,
     /// Its packets, by reason.
     pub packets: Packets,
+}
+
+/// What became of the packets to one Service Address.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct AddressStatus {
+    /// The service.
+    pub service: String,
+    /// The address.
+    pub address: IpAddr,
+    /// Passed to the stack.
+    pub passed: Count,
+    /// Dropped.
+    pub dropped: Count,
+    /// Answered.
+    pub answered: Count,
 }
 
 /// What an operator has said of a service.

@@ -37,7 +37,7 @@ use crate::rib::DesiredRoutes;
 use crate::words::{FileReport, Saved, Words};
 
 pub use service::ServiceSettings;
-pub use status::{Facts, ShowPeers};
+pub use status::{Facts, ShowAddresses, ShowPeers};
 
 use course::{Completion, Open};
 use service::Service;

@@ -200,6 +200,7 @@ impl Controller {
     pub(super) fn on_call(&mut self, call: Call) {
         let answer = match call.request {
             Request::Status => return self.answer_status(call.reply),
+            Request::Addresses => return self.answer_addresses(call.reply),
             Request::Events { follow } => {
                 Answer::Events(self.events.recent(), follow.then(|| self.events.follow()))
             }

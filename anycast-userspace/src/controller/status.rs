@@ -10,7 +10,8 @@ use tokio::sync::{mpsc, oneshot};
 use super::Controller;
 use super::service::Service;
 use crate::control::protocol::{
-    CheckStatus, Generation, InterfaceStatus, Response, ServiceStatus, Status, WordStatus,
+    AddressStatus, CheckStatus, Generation, InterfaceStatus, Response, ServiceStatus, Status,
+    WordStatus,
 };
 use crate::control::server::Answer;
 use crate::health::CheckState;
@@ -28,6 +29,17 @@ pub struct Facts {
     pub interfaces: Vec<InterfaceStatus>,
     /// Reads the state of the peers.
     pub peers: Arc<dyn ShowPeers>,
+    /// Reads the counters of the Service Addresses, where those are on.
+    pub addresses: Option<Arc<dyn ShowAddresses>>,
+}
+
+/// Who can show the counters of the Service Addresses.
+pub trait ShowAddresses: Send + Sync {
+    /// The counters, service by service; takes a while where there are many.
+    ///
+    /// # Errors
+    /// Why they cannot be read, in words.
+    fn show(&self) -> Result<Vec<AddressStatus>, String>;
 }
 
 /// Who can show the state of the peers.
@@ -57,6 +69,25 @@ impl Controller {
         tokio::spawn(async move {
             // Who asked may have gone meanwhile.
             let _gone = scrape.reply.send(with_packets(status, counters).await);
+        });
+    }
+
+    /// Answers with the counters of the addresses, read in a thread of their own.
+    pub(super) fn answer_addresses(&self, reply: oneshot::Sender<Answer>) {
+        let Some(addresses) = self.facts.addresses.clone() else {
+            let message = "packets are not counted by address: set `address_counters = true` in \
+                           [dataplane], and restart"
+                .to_owned();
+            // The client may have gone meanwhile, here and below.
+            let _gone = reply.send(Answer::One(Response::Error { message }));
+            return;
+        };
+        tokio::task::spawn_blocking(move || {
+            let response = match addresses.show() {
+                Ok(addresses) => Response::Addresses { addresses },
+                Err(message) => Response::Error { message },
+            };
+            let _gone = reply.send(Answer::One(response));
         });
     }
 

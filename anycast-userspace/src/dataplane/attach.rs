@@ -77,9 +77,11 @@ pub(super) fn attach(
     program: &mut Xdp,
     interface: &str,
     mode: Mode,
+    multi_buffer: bool,
 ) -> Result<Held, DataPlaneError> {
     let index =
         if_nametoindex(interface).map_err(|_| DataPlaneError::NoInterface(interface.to_owned()))?;
+    let mut try_mode = |mode| try_mode(program, interface, index, mode, multi_buffer);
     let held = |link, mode, fallback| Held {
         attachment: Attachment {
             interface: interface.to_owned(),
@@ -90,15 +92,17 @@ pub(super) fn attach(
         link,
     };
     match mode {
-        Mode::Native => try_mode(program, interface, index, AttachedMode::Native)
-            .map(|link| held(link, AttachedMode::Native, None)),
-        Mode::Generic => try_mode(program, interface, index, AttachedMode::Generic)
-            .map(|link| held(link, AttachedMode::Generic, None)),
-        Mode::Auto => match try_mode(program, interface, index, AttachedMode::Native) {
+        Mode::Native => {
+            try_mode(AttachedMode::Native).map(|link| held(link, AttachedMode::Native, None))
+        }
+        Mode::Generic => {
+            try_mode(AttachedMode::Generic).map(|link| held(link, AttachedMode::Generic, None))
+        }
+        Mode::Auto => match try_mode(AttachedMode::Native) {
             Ok(link) => Ok(held(link, AttachedMode::Native, None)),
-            Err(DataPlaneError::Attach { source, .. }) => {
-                let why = format!("the driver of {interface} refused native mode: {source}");
-                try_mode(program, interface, index, AttachedMode::Generic)
+            Err(DataPlaneError::Attach { source, hint, .. }) => {
+                let why = format!("the driver of {interface} refused native mode: {source}{hint}");
+                try_mode(AttachedMode::Generic)
                     .map(|link| held(link, AttachedMode::Generic, Some(why)))
             }
             Err(error) => Err(error),
@@ -111,6 +115,7 @@ fn try_mode(
     interface: &str,
     index: u32,
     mode: AttachedMode,
+    multi_buffer: bool,
 ) -> Result<FdLink, DataPlaneError> {
     let flag = match mode {
         AttachedMode::Native => XdpMode::Driver,
@@ -118,16 +123,25 @@ fn try_mode(
     };
     let link = program
         .attach_to_if_index(index, flag)
-        .map_err(|error| refused(error, interface, mode))?;
+        .map_err(|error| refused(error, interface, mode, multi_buffer))?;
     // Without a link of its own (before kernel 5.9) the program would outlive this process.
     FdLink::try_from(program.take_link(link)?).map_err(|_| DataPlaneError::Attach {
         interface: interface.to_owned(),
         mode: mode.as_str(),
         source: Errno::EOPNOTSUPP.into(),
+        hint: "",
     })
 }
 
-fn refused(error: ProgramError, interface: &str, mode: AttachedMode) -> DataPlaneError {
+/// What drivers with frames longer than a buffer want.
+const JUMBO: &str = " (frames longer than one buffer need `multi_buffer = true` in [dataplane])";
+
+fn refused(
+    error: ProgramError,
+    interface: &str,
+    mode: AttachedMode,
+    multi_buffer: bool,
+) -> DataPlaneError {
     let errno = attach_cause(&error).and_then(std::io::Error::raw_os_error);
     match errno.map(Errno::from_raw) {
         Some(Errno::EBUSY | Errno::EEXIST) => DataPlaneError::Occupied {
@@ -138,6 +152,10 @@ fn refused(error: ProgramError, interface: &str, mode: AttachedMode) -> DataPlan
             interface: interface.to_owned(),
             mode: mode.as_str(),
             source: errno.into(),
+            hint: match errno {
+                Errno::ERANGE | Errno::EINVAL if !multi_buffer => JUMBO,
+                _ => "",
+            },
         },
     }
 }

@@ -4,10 +4,12 @@ use std::io;
 use std::net::IpAddr;
 use std::path::PathBuf;
 
+use anycast_common::abi::map;
 use aya::EbpfError;
 use aya::maps::MapError;
 use aya::pin::PinError;
 use aya::programs::{ProgramError, XdpError};
+use nix::errno::Errno;
 
 /// Why the data plane could not do what was asked.
 #[derive(Debug, thiserror::Error)]
@@ -60,7 +62,7 @@ pub enum DataPlaneError {
         interface: String,
     },
     /// Attaching failed.
-    #[error("cannot attach to {interface} in {mode} mode: {source}")]
+    #[error("cannot attach to {interface} in {mode} mode: {source}{hint}")]
     Attach {
         /// The interface.
         interface: String,
@@ -68,6 +70,8 @@ pub enum DataPlaneError {
         mode: &'static str,
         /// Why not.
         source: io::Error,
+        /// What may help.
+        hint: &'static str,
     },
     /// More entries than a map has room for; nothing was written.
     #[error(
@@ -81,6 +85,14 @@ pub enum DataPlaneError {
         room: usize,
         /// The size that it needed.
         needed: usize,
+        /// The setting that says its size.
+        setting: &'static str,
+    },
+    /// The kernel found a map to be full.
+    #[error("map {map} is full: raise `{setting}` and restart")]
+    NoRoom {
+        /// The map.
+        map: &'static str,
         /// The setting that says its size.
         setting: &'static str,
     },
@@ -138,9 +150,14 @@ pub enum DataPlaneError {
 
 impl DataPlaneError {
     pub(super) fn map(map: &'static str) -> impl FnOnce(MapError) -> Self {
-        move |source| match denied(&source) {
-            true => Self::Privileges,
-            false => Self::Map { map, source },
+        move |source| {
+            if denied(&source) {
+                return Self::Privileges;
+            }
+            match setting_of(map) {
+                Some(setting) if is_full(&source) => Self::NoRoom { map, setting },
+                _ => Self::Map { map, source },
+            }
         }
     }
 
@@ -158,6 +175,29 @@ impl DataPlaneError {
             },
         }
     }
+}
+
+/// The setting that says how large a map is.
+pub(super) fn setting_of(map: &str) -> Option<&'static str> {
+    match map {
+        map::ADDRESSES_V4 | map::ADDRESSES_V6 | map::ADDRESS_COUNTERS => {
+            Some("dataplane.max_addresses")
+        }
+        map::SERVICES | map::COUNTERS | map::BUCKETS => Some("dataplane.max_services"),
+        map::LIST_V4 | map::LIST_V6 => Some("dataplane.max_prefixes"),
+        map::SOURCES_V4 | map::SOURCES_V6 => Some("dataplane.max_sources"),
+        map::INTERFACES => Some("dataplane.max_interfaces"),
+        _ => None,
+    }
+}
+
+/// What hash tables and longest-prefix tries say when an entry too many is inserted.
+fn is_full(error: &MapError) -> bool {
+    let errno = io_cause(error).and_then(io::Error::raw_os_error);
+    matches!(
+        errno.map(Errno::from_raw),
+        Some(Errno::E2BIG | Errno::ENOSPC)
+    )
 }
 
 impl From<EbpfError> for DataPlaneError {

@@ -1,20 +1,25 @@
 //! Loading the object: once to be attached, and once more, over the same maps, to explain.
 
+use std::num::NonZeroU32;
+
 use anycast_common::abi::{self, feature, global, map};
 use aya::maps::Map;
 use aya::programs::Xdp;
 use aya::{Ebpf, EbpfLoader, VerifierLogLevel};
 
+use super::desired::Ids;
 use super::error::DataPlaneError;
 use super::pins::PinDirectory;
+use super::trace::VerdictLog;
 use crate::config::dataplane::DataPlane as Settings;
 
-/// Every pinned map.
+/// Every pinned map. That of the log is in the tracing object alone.
 pub(super) const MAPS: &[&str] = &[
     map::ADDRESSES_V4,
     map::ADDRESSES_V6,
     map::SERVICES,
     map::COUNTERS,
+    map::ADDRESS_COUNTERS,
     map::BUCKETS,
     map::SOURCES_V4,
     map::SOURCES_V6,
@@ -23,6 +28,7 @@ pub(super) const MAPS: &[&str] = &[
     map::INTERFACES,
     map::IDENTITY,
     map::EXPLANATION,
+    map::AYA_LOGS,
 ];
 
 /// What a program is loaded for.
@@ -30,6 +36,8 @@ pub(super) const MAPS: &[&str] = &[
 pub(super) enum Purpose {
     /// To be attached: it counts.
     Serve,
+    /// To be attached: it counts, and logs one of this many verdicts on each CPU.
+    Trace(NonZeroU32),
     /// To be run on synthetic packets: it writes its verdict to a map, and counts nothing.
     Explain,
 }
@@ -43,17 +51,21 @@ pub(super) struct Loaded {
 
 impl Loaded {
     pub(super) fn new(
-        object: &[u8],
         settings: &Settings,
         pins: &PinDirectory,
         features: u64,
         purpose: Purpose,
     ) -> Result<Self, DataPlaneError> {
         let features = match purpose {
-            Purpose::Serve => features,
-            Purpose::Explain => features | feature::EXPLAIN,
+            Purpose::Serve | Purpose::Trace(_) => features,
+            Purpose::Explain => (features | feature::EXPLAIN) & !feature::ADDRESS_COUNTERS,
         };
         let services = settings.max_services + 1;
+        let counted_addresses = if settings.address_counters {
+            2 * settings.max_addresses + 1
+        } else {
+            1
+        };
         let mut loader = EbpfLoader::new();
         loader
             // The program has no CO-RE relocations.
@@ -63,12 +75,23 @@ impl Loaded {
             .map_max_entries(map::ADDRESSES_V6, settings.max_addresses)
             .map_max_entries(map::SERVICES, services)
             .map_max_entries(map::COUNTERS, services)
+            .map_max_entries(map::ADDRESS_COUNTERS, counted_addresses)
             .map_max_entries(map::BUCKETS, services)
             .map_max_entries(map::SOURCES_V4, settings.max_sources)
             .map_max_entries(map::SOURCES_V6, settings.max_sources)
             .map_max_entries(map::LIST_V4, settings.max_prefixes)
             .map_max_entries(map::LIST_V6, settings.max_prefixes)
+            .map_max_entries(map::INTERFACES, settings.max_interfaces)
             .override_global(global::FEATURES, &features, true);
+        let every;
+        let object = match purpose {
+            Purpose::Serve | Purpose::Explain => crate::OBJECT,
+            Purpose::Trace(one_of) => {
+                every = one_of.get();
+                loader.override_global(global::TRACE_EVERY, &every, true);
+                crate::TRACING_OBJECT
+            }
+        };
         for map in MAPS {
             loader.map_pin_path(map, pins.of(map));
         }
@@ -97,6 +120,11 @@ impl Loaded {
         let missing = self.missing();
         let program = self.ebpf.program_mut(self.program).ok_or(missing)?;
         Ok(program.try_into()?)
+    }
+
+    /// The reader of the log, which only a program loaded to trace has.
+    pub(super) fn log(&mut self, ids: &Ids) -> Result<VerdictLog, DataPlaneError> {
+        VerdictLog::of(&mut self.ebpf, ids)
     }
 
     /// Takes a map out, by its name.

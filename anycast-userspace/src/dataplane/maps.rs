@@ -6,11 +6,13 @@ use anycast_common::abi::{
     self, AddressV4, AddressV6, Counters, Explanation, Identity, Interface, ListV4, ListV6, Listed,
     NO_SERVICE, Owner, SCOPE_BITS, map,
 };
+use aya::Pod;
 use aya::maps::lpm_trie::{Key, LpmTrie};
 use aya::maps::{Array, HashMap, MapData, MapError, PerCpuArray, PerCpuValues};
 use aya::util::nr_cpus;
 use ipnet::{IpNet, Ipv4Net, Ipv6Net};
 
+use super::address_counters::AddressCountReader;
 use super::counters::sum;
 use super::error::DataPlaneError;
 use super::identity::NO_IDENTITY;
@@ -22,6 +24,7 @@ pub(super) struct Maps {
     addresses_v6: HashMap<MapData, AddressV6, Owner>,
     services: Array<MapData, abi::Service>,
     counters: PerCpuArray<MapData, Counters>,
+    address_counters: AddressCountReader,
     explanation: Array<MapData, Explanation>,
     list_v4: LpmTrie<MapData, ListV4, Listed>,
     list_v6: LpmTrie<MapData, ListV6, Listed>,
@@ -41,6 +44,10 @@ impl Maps {
                 .map_err(DataPlaneError::map(map::SERVICES))?,
             counters: PerCpuArray::try_from(loaded.take(map::COUNTERS)?)
                 .map_err(DataPlaneError::map(map::COUNTERS))?,
+            address_counters: AddressCountReader::new(
+                PerCpuArray::try_from(loaded.take(map::ADDRESS_COUNTERS)?)
+                    .map_err(DataPlaneError::map(map::ADDRESS_COUNTERS))?,
+            ),
             explanation: Array::try_from(loaded.take(map::EXPLANATION)?)
                 .map_err(DataPlaneError::map(map::EXPLANATION))?,
             list_v4: LpmTrie::try_from(loaded.take(map::LIST_V4)?)
@@ -63,7 +70,8 @@ impl Maps {
     pub(super) fn write(&mut self, write: &Write) -> Result<(), DataPlaneError> {
         match *write {
             Write::RemoveAddress(address) => self.remove_address(address),
-            Write::SetAddress(address, service) => self.set_address(address, service),
+            Write::SetAddress(address, owner) => self.set_address(address, owner),
+            Write::ClearAddressCounters(slot) => self.clear_address_counters(slot),
             Write::SetService(id, entry) => self.set_service(id, entry),
             Write::ClearCounters(id) => self.clear_counters(id),
             Write::SetPrefix(scope, prefix, allow) => self.set_prefix(scope, prefix, allow),
@@ -72,9 +80,8 @@ impl Maps {
         }
     }
 
-    fn set_address(&mut self, address: IpAddr, service: u32) -> Result<(), DataPlaneError> {
+    fn set_address(&mut self, address: IpAddr, owner: Owner) -> Result<(), DataPlaneError> {
         self.writes += 1;
-        let owner = Owner { service, slot: 0 };
         match address {
             IpAddr::V4(ip) => self
                 .addresses_v4
@@ -181,14 +188,32 @@ impl Maps {
             .map_err(DataPlaneError::map(map::INTERFACES))
     }
 
+    /// Nothing is lost if the entry stays: its interface is not asked for.
+    pub(super) fn forget_mac(&mut self, index: u32) {
+        self.writes += 1;
+        if let Err(error) = self.interfaces.remove(&index) {
+            tracing::debug!(%error, index, "the MAC address of an interface stays");
+        }
+    }
+
     fn clear_counters(&mut self, id: u32) -> Result<(), DataPlaneError> {
         self.writes += 1;
-        let cpus = nr_cpus()
-            .map_err(|(_, error)| DataPlaneError::map(map::COUNTERS)(MapError::IoError(error)))?;
-        PerCpuValues::try_from(vec![Counters::default(); cpus])
-            .map_err(MapError::IoError)
+        zeros()
             .and_then(|zeros| self.counters.set(id, zeros, 0))
             .map_err(DataPlaneError::map(map::COUNTERS))
+    }
+
+    fn clear_address_counters(&mut self, slot: u32) -> Result<(), DataPlaneError> {
+        self.writes += 1;
+        self.address_counters.clear(slot)
+    }
+
+    pub(super) fn show_addresses(&self, shown: Vec<(usize, IpAddr, u32)>) {
+        self.address_counters.show(shown);
+    }
+
+    pub(super) fn address_counters(&self) -> AddressCountReader {
+        self.address_counters.clone()
     }
 
     /// The counters of a service, summed over CPUs.
@@ -210,11 +235,11 @@ impl Maps {
         let mut contents = Contents::default();
         for entry in &self.addresses_v4 {
             let (key, owner) = entry.map_err(DataPlaneError::map(map::ADDRESSES_V4))?;
-            contents.addresses.insert(key.address.into(), owner.service);
+            contents.addresses.insert(key.address.into(), owner);
         }
         for entry in &self.addresses_v6 {
             let (key, owner) = entry.map_err(DataPlaneError::map(map::ADDRESSES_V6))?;
-            contents.addresses.insert(key.address.into(), owner.service);
+            contents.addresses.insert(key.address.into(), owner);
         }
         for (id, entry) in (0..).zip(self.services.iter()) {
             let entry = entry.map_err(DataPlaneError::map(map::SERVICES))?;
@@ -252,6 +277,12 @@ impl Maps {
         .filter(|identity| *identity != NO_IDENTITY);
         Ok(contents)
     }
+}
+
+/// Zeros for every CPU.
+pub(super) fn zeros<T: Pod + Default>() -> Result<PerCpuValues<T>, MapError> {
+    let cpus = nr_cpus().map_err(|(_, error)| MapError::IoError(error))?;
+    PerCpuValues::try_from(vec![T::default(); cpus]).map_err(MapError::IoError)
 }
 
 fn insert_prefix(

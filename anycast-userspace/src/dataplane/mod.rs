@@ -4,6 +4,7 @@
 //! One value owns it all, [`DataPlane`]; it makes no decision and starts no task. Its calls are
 //! short system calls, so that they can be made from an async task as they are.
 
+mod address_counters;
 mod attach;
 mod counters;
 mod desired;
@@ -15,22 +16,27 @@ mod maps;
 mod pins;
 mod probe;
 mod reconcile;
+mod trace;
 
 use std::net::IpAddr;
+use std::num::NonZeroU32;
 
 use anycast_common::Reason;
-use anycast_common::abi::{Disposition, NO_SERVICE, map};
+use anycast_common::abi::{Disposition, NO_SERVICE, feature, map};
 
+pub use address_counters::{AddressCount, AddressCountReader};
 pub use attach::{AttachedMode, Attachment};
 pub use counters::{Snapshot, by_reason, total};
 pub use desired::{Desired, Service, State};
 pub use error::DataPlaneError;
 pub use identity::records;
 pub use probe::{Explained, Outcome};
+pub use trace::VerdictLog;
 
 use crate::config::dataplane::{DataPlane as Settings, Mode};
 use attach::Held;
 use desired::Ids;
+use error::setting_of;
 use loader::{Loaded, MAPS, Purpose};
 use maps::Maps;
 use pins::PinDirectory;
@@ -57,6 +63,8 @@ pub struct DataPlane {
     installed: Contents,
     settings: Settings,
     features: u64,
+    /// One of how many verdicts is logged, if any.
+    trace: Option<NonZeroU32>,
 }
 
 #[derive(Clone, Copy, Debug)]
@@ -73,9 +81,23 @@ impl DataPlane {
     /// [`DataPlaneError::Privileges`], [`DataPlaneError::InUse`], [`DataPlaneError::NotBpffs`], or the
     /// verifier's refusal.
     pub fn load(settings: &Settings) -> Result<Self, DataPlaneError> {
+        Self::load_to(settings, None)
+    }
+
+    /// As [`DataPlane::load`], with a program that logs one of `one_of` verdicts on each CPU:
+    /// [`DataPlane::verdict_log`] reads them.
+    ///
+    /// # Errors
+    /// As [`DataPlane::load`].
+    pub fn load_tracing(settings: &Settings, one_of: NonZeroU32) -> Result<Self, DataPlaneError> {
+        Self::load_to(settings, Some(one_of))
+    }
+
+    fn load_to(settings: &Settings, trace: Option<NonZeroU32>) -> Result<Self, DataPlaneError> {
         let pins = PinDirectory::open(&settings.pin)?;
         pins.clear(MAPS)?;
-        match Self::over(&pins, settings, 0) {
+        let features = always(settings);
+        match Self::over(&pins, settings, features, trace) {
             Ok((mut serving, explaining)) => Ok(Self {
                 maps: Maps::take(&mut serving)?,
                 attached: Vec::new(),
@@ -91,7 +113,8 @@ impl DataPlane {
                 order: Vec::new(),
                 installed: Contents::default(),
                 settings: settings.clone(),
-                features: 0,
+                features,
+                trace,
             }),
             Err(error) => {
                 // The first error is the one to tell.
@@ -105,15 +128,18 @@ impl DataPlane {
         pins: &PinDirectory,
         settings: &Settings,
         features: u64,
+        trace: Option<NonZeroU32>,
     ) -> Result<(Loaded, Loaded), DataPlaneError> {
-        let load = |purpose| Loaded::new(crate::OBJECT, settings, pins, features, purpose);
-        Ok((load(Purpose::Serve)?, load(Purpose::Explain)?))
+        let load = |purpose| Loaded::new(settings, pins, features, purpose);
+        let serve = trace.map_or(Purpose::Serve, Purpose::Trace);
+        Ok((load(serve)?, load(Purpose::Explain)?))
     }
 
     /// Loads the program anew with `features`, over the same maps, and puts it in the place of the
     /// present one wherever that is attached.
     fn reload(&mut self, features: u64) -> Result<(), DataPlaneError> {
-        let (mut serving, explaining) = Self::over(&self.pins, &self.settings, features)?;
+        let (mut serving, explaining) =
+            Self::over(&self.pins, &self.settings, features, self.trace)?;
         for held in std::mem::take(&mut self.attached) {
             self.attached.push(held.replace(serving.program_mut()?)?);
         }
@@ -126,10 +152,13 @@ impl DataPlane {
     /// Attaches to an interface of the caller's network namespace.
     ///
     /// # Errors
-    /// [`DataPlaneError::NoInterface`], [`DataPlaneError::Occupied`] where another XDP program is,
+    /// [`DataPlaneError::Full`], [`DataPlaneError::NoInterface`], [`DataPlaneError::Occupied`] where another XDP program is,
     /// [`DataPlaneError::Attach`] with the mode that was refused.
     pub fn attach(&mut self, interface: &str, mode: Mode) -> Result<&Attachment, DataPlaneError> {
-        let held = attach::attach(self.serving.program_mut()?, interface, mode)?;
+        let room = self.settings.max_interfaces as usize;
+        fits(map::INTERFACES, room, self.attached.len() + 1)?;
+        let multi_buffer = self.settings.multi_buffer;
+        let held = attach::attach(self.serving.program_mut()?, interface, mode, multi_buffer)?;
         if let Some(mac) = attach::mac_of(interface) {
             self.maps.set_mac(held.attachment.index, mac)?;
         }
@@ -140,10 +169,15 @@ impl DataPlane {
 
     /// Detaches from an interface; false: it was not attached there.
     pub fn detach(&mut self, interface: &str) -> bool {
-        let before = self.attached.len();
-        self.attached
-            .retain(|held| held.attachment.interface != interface);
-        self.attached.len() < before
+        let Some(place) = self
+            .attachments()
+            .position(|attachment| attachment.interface == interface)
+        else {
+            return false;
+        };
+        let held = self.attached.remove(place);
+        self.maps.forget_mac(held.attachment.index);
+        true
     }
 
     /// Where the program is attached.
@@ -176,9 +210,12 @@ impl DataPlane {
             .map(|service| service.name.as_str())
             .collect();
         let ids = self.ids.assign(&names)?;
-        let wanted = Contents::of(desired, &ids)?;
+        let mut wanted = Contents::of(desired, &ids)?;
         self.room.check(&wanted, &ids)?;
-        let features = desired.features();
+        if self.settings.address_counters {
+            wanted.number_addresses(&self.installed);
+        }
+        let features = desired.features() | always(&self.settings);
         if features & !self.features != 0 {
             self.reload(features)?;
         }
@@ -188,7 +225,24 @@ impl DataPlane {
         self.ids = ids;
         self.order = order;
         self.installed = wanted;
+        self.show_addresses(desired);
         Ok(self.maps.writes() - before)
+    }
+
+    fn show_addresses(&self, desired: &Desired) {
+        let shown = desired
+            .services
+            .iter()
+            .enumerate()
+            .flat_map(|(place, service)| {
+                let slot = |address| Some(self.installed.addresses.get(address)?.slot);
+                service
+                    .addresses
+                    .iter()
+                    .filter_map(move |address| Some((place, *address, slot(address)?)))
+            })
+            .collect();
+        self.maps.show_addresses(shown);
     }
 
     fn write_all(&mut self, wanted: &Contents) -> Result<(), DataPlaneError> {
@@ -337,6 +391,21 @@ impl DataPlane {
         })
     }
 
+    /// Reads the counters of the Service Addresses; `None`: they are off.
+    pub fn address_counters(&self) -> Option<AddressCountReader> {
+        self.settings
+            .address_counters
+            .then(|| self.maps.address_counters())
+    }
+
+    /// The log of verdicts, once, with the services' present names.
+    ///
+    /// # Errors
+    /// [`DataPlaneError::Load`] where the program was not loaded to trace, or the log is taken already.
+    pub fn verdict_log(&mut self) -> Result<VerdictLog, DataPlaneError> {
+        self.serving.log(&self.ids)
+    }
+
     /// Instructions that the verifier walked through to accept the attached program.
     pub fn verified_instructions(&self) -> Option<u32> {
         let info = self.serving.program().ok()?.info().ok()?;
@@ -355,6 +424,15 @@ impl DataPlane {
     }
 }
 
+/// Features that do not depend on the desired state.
+const fn always(settings: &Settings) -> u64 {
+    if settings.address_counters {
+        feature::ADDRESS_COUNTERS
+    } else {
+        0
+    }
+}
+
 /// Whether a request was refused for its source or its rate: the program comes to such reasons only after
 /// it has found the service to be up.
 const fn serves_but_refuses(reason: Reason) -> bool {
@@ -368,47 +446,29 @@ impl Room {
     fn check(&self, wanted: &Contents, ids: &Ids) -> Result<(), DataPlaneError> {
         let (v4, v6) = wanted.address_counts();
         let (list_v4, list_v6) = wanted.prefix_counts();
-        for (map, room, needed, setting) in [
-            (
-                map::LIST_V4,
-                self.prefixes,
-                list_v4,
-                "dataplane.max_prefixes",
-            ),
-            (
-                map::LIST_V6,
-                self.prefixes,
-                list_v6,
-                "dataplane.max_prefixes",
-            ),
-            (
-                map::ADDRESSES_V4,
-                self.addresses,
-                v4,
-                "dataplane.max_addresses",
-            ),
-            (
-                map::ADDRESSES_V6,
-                self.addresses,
-                v6,
-                "dataplane.max_addresses",
-            ),
-            (
-                map::SERVICES,
-                self.services,
-                ids.highest() as usize,
-                "dataplane.max_services",
-            ),
+        for (map, room, needed) in [
+            (map::LIST_V4, self.prefixes, list_v4),
+            (map::LIST_V6, self.prefixes, list_v6),
+            (map::ADDRESSES_V4, self.addresses, v4),
+            (map::ADDRESSES_V6, self.addresses, v6),
+            (map::SERVICES, self.services, ids.highest() as usize),
         ] {
-            if needed > room {
-                return Err(DataPlaneError::Full {
-                    map,
-                    room,
-                    needed,
-                    setting,
-                });
-            }
+            fits(map, room, needed)?;
         }
         Ok(())
+    }
+}
+
+/// # Errors
+/// [`DataPlaneError::Full`].
+fn fits(map: &'static str, room: usize, needed: usize) -> Result<(), DataPlaneError> {
+    match setting_of(map) {
+        Some(setting) if needed > room => Err(DataPlaneError::Full {
+            map,
+            room,
+            needed,
+            setting,
+        }),
+        _ => Ok(()),
     }
 }

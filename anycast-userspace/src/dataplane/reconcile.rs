@@ -3,9 +3,10 @@
 use std::collections::BTreeMap;
 use std::net::IpAddr;
 
-use anycast_common::abi::{self, EVERY_SERVICE, EXEMPT};
+use anycast_common::abi::{self, EVERY_SERVICE, EXEMPT, Owner};
 use ipnet::IpNet;
 
+use super::address_counters;
 use super::desired::{Desired, Ids};
 use super::error::DataPlaneError;
 use super::identity::{NO_IDENTITY, records};
@@ -15,7 +16,7 @@ use super::lists::list;
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(super) struct Contents {
     /// Owners by address.
-    pub(super) addresses: BTreeMap<IpAddr, u32>,
+    pub(super) addresses: BTreeMap<IpAddr, Owner>,
     /// Entries by service id; an id without one holds zeros, which is a service not up.
     pub(super) services: BTreeMap<u32, abi::Service>,
     /// Whether a prefix is allowed or denied, by scope.
@@ -34,7 +35,9 @@ pub(super) enum Write {
     /// Write a service's entry.
     SetService(u32, abi::Service),
     /// Write an address's owner.
-    SetAddress(IpAddr, u32),
+    SetAddress(IpAddr, Owner),
+    /// Start the counters of an address's slot at zero.
+    ClearAddressCounters(u32),
     /// Forget a prefix of a scope.
     RemovePrefix(u32, IpNet),
     /// Allow or deny a prefix in a scope.
@@ -55,7 +58,12 @@ impl Contents {
             owners.insert(id, &service.name);
             contents.services.insert(id, service.entry()?);
             for address in &service.addresses {
-                if let Some(other) = contents.addresses.insert(*address, id)
+                let owner = Owner {
+                    service: id,
+                    slot: 0,
+                };
+                if let Some(Owner { service: other, .. }) =
+                    contents.addresses.insert(*address, owner)
                     && other != id
                 {
                     return Err(DataPlaneError::TwoOwners {
@@ -76,6 +84,11 @@ impl Contents {
         list(&mut contents.lists, EXEMPT, &desired.exempt, &[]);
         contents.identity = desired.identity.as_deref().map(records).transpose()?;
         Ok(contents)
+    }
+
+    /// Gives each address counters of its own.
+    pub(super) fn number_addresses(&mut self, installed: &Self) {
+        address_counters::number(&installed.addresses, &mut self.addresses);
     }
 
     /// How many addresses of each family.
@@ -127,9 +140,12 @@ pub(super) fn diff(installed: &Contents, wanted: &Contents) -> Vec<Write> {
             writes.push(Write::SetService(*id, *entry));
         }
     }
-    for (address, id) in &wanted.addresses {
-        if installed.addresses.get(address) != Some(id) {
-            writes.push(Write::SetAddress(*address, *id));
+    for (address, owner) in &wanted.addresses {
+        if installed.addresses.get(address) != Some(owner) {
+            if owner.slot != 0 {
+                writes.push(Write::ClearAddressCounters(owner.slot));
+            }
+            writes.push(Write::SetAddress(*address, *owner));
         }
     }
     for id in installed.services.keys() {
@@ -200,6 +216,10 @@ mod tests {
             &[service("b", State::Down, &["192.0.2.2", "2001:db8::1"])],
         );
         let moved: IpAddr = "192.0.2.2".parse().unwrap();
+        let owner = Owner {
+            service: 2,
+            slot: 0,
+        };
         let writes = diff(&before, &after);
         assert_eq!(
             writes,
@@ -207,8 +227,8 @@ mod tests {
                 Write::RemoveAddress("192.0.2.1".parse().unwrap()),
                 Write::ClearCounters(2),
                 Write::SetService(2, after.services[&2]),
-                Write::SetAddress(moved, 2),
-                Write::SetAddress("2001:db8::1".parse().unwrap(), 2),
+                Write::SetAddress(moved, owner),
+                Write::SetAddress("2001:db8::1".parse().unwrap(), owner),
                 Write::SetService(1, abi::Service::default()),
             ]
         );

@@ -8,21 +8,21 @@ use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
 use anycast_common::Reason;
-use anycast_userspace::config::dataplane::{Mode, Policy};
+use anycast_userspace::config::dataplane::{DataPlane as Settings, Mode, Policy};
 use anycast_userspace::dataplane::{AttachedMode, DataPlane, Desired, Service, State};
 use nix::sched::{CloneFlags, setns};
 
-use crate::support::{ip, settings};
-use crate::whole::{in_a_namespace, ip_tool};
+use crate::support::{ip, pin, settings};
+use crate::tools::{in_a_namespace, ip_tool};
 
-const ROUTED: [&str; 2] = ["192.168.250.1", "fd00:250::1"];
+pub(crate) const ROUTED: [&str; 2] = ["192.168.250.1", "fd00:250::1"];
 const ON_LINK: [&str; 2] = ["192.168.251.1", "fd00:251::1"];
 
 /// The client's namespace, held by a process that ends with this value.
-struct Client(Child);
+pub(crate) struct Client(Child);
 
 impl Client {
-    fn new() -> Self {
+    pub(crate) fn new() -> Self {
         let holder = Command::new("unshare")
             .args(["--net", "cat"])
             .stdin(Stdio::piped())
@@ -41,12 +41,17 @@ impl Client {
         client
     }
 
+    /// The process that holds it.
+    pub(crate) fn id(&self) -> u32 {
+        self.0.id()
+    }
+
     fn namespace(&self) -> String {
         format!("/proc/{}/ns/net", self.0.id())
     }
 
     /// Runs `action` with this namespace as its network.
-    fn within<T: Send>(&self, action: impl FnOnce() -> T + Send) -> T {
+    pub(crate) fn within<T: Send>(&self, action: impl FnOnce() -> T + Send) -> T {
         let namespace = File::open(self.namespace()).unwrap();
         std::thread::scope(|scope| {
             let done = scope.spawn(|| {
@@ -59,7 +64,7 @@ impl Client {
     }
 
     /// What a command says, and whether it succeeds.
-    fn says(&self, command: &str) -> (bool, String) {
+    pub(crate) fn says(&self, command: &str) -> (bool, String) {
         let output = Command::new("nsenter")
             .arg(format!("--net={}", self.namespace()))
             .args(command.split(' '))
@@ -77,33 +82,34 @@ impl Drop for Client {
     }
 }
 
-struct Net {
-    client: Client,
-    node: DataPlane,
+pub(crate) struct Net {
+    pub(crate) client: Client,
+    pub(crate) node: DataPlane,
     /// Lets XDP_TX through: the other end of a veth pair must have a native program too.
     other_end: DataPlane,
 }
 
-impl Net {
-    fn new(desired: &Desired) -> Self {
+/// A client's namespace, joined by a veth pair to the interface `left` of the calling thread's.
+pub(crate) struct Link {
+    client: Client,
+}
+
+impl Link {
+    pub(crate) fn new() -> Self {
+        Self::with_mtu(1_500)
+    }
+
+    fn with_mtu(mtu: u32) -> Self {
         let client = Client::new();
-        ip_tool("link add left type veth peer name right");
+        ip_tool(&format!(
+            "link add left mtu {mtu} type veth peer name right mtu {mtu}"
+        ));
         ip_tool(&format!("link set right netns {}", client.0.id()));
         ip_tool("link set lo up");
         ip_tool("address add 10.0.0.1/24 dev left");
         ip_tool("address add fd00::1/64 dev left nodad");
         ip_tool("link set left up");
-        for address in ROUTED.iter().chain(&ON_LINK) {
-            let length = if address.contains(':') { 128 } else { 32 };
-            ip_tool(&format!("address add {address}/{length} dev lo"));
-        }
-        let mut node = DataPlane::load(&settings()).unwrap();
-        node.apply(desired).unwrap();
-        assert_eq!(
-            node.attach("left", Mode::Auto).unwrap().mode,
-            AttachedMode::Native
-        );
-        let other_end = client.within(|| {
+        client.within(|| {
             for command in [
                 "link set lo up",
                 "address add 10.0.0.2/24 dev right",
@@ -116,7 +122,51 @@ impl Net {
             ] {
                 ip_tool(command);
             }
-            let mut plane = DataPlane::load(&settings()).unwrap();
+        });
+        Self { client }
+    }
+
+    /// Sends datagrams, one after the other.
+    pub(crate) fn send(&self, address: &str, port: u16, count: usize) {
+        let target = SocketAddr::new(ip(address), port);
+        self.client.within(|| {
+            let any = if target.is_ipv4() {
+                ip("0.0.0.0")
+            } else {
+                ip("::")
+            };
+            let socket = UdpSocket::bind((any, 0)).unwrap();
+            for _ in 0..count {
+                socket.send_to(b"hello", target).unwrap();
+            }
+        });
+    }
+}
+
+impl Net {
+    fn new(desired: &Desired) -> Self {
+        Self::with(&settings(), desired, 1_500)
+    }
+
+    /// With an MTU of the links' own.
+    pub(crate) fn with(settings: &Settings, desired: &Desired, mtu: u32) -> Self {
+        let Link { client } = Link::with_mtu(mtu);
+        for address in ROUTED.iter().chain(&ON_LINK) {
+            let length = if address.contains(':') { 128 } else { 32 };
+            ip_tool(&format!("address add {address}/{length} dev lo"));
+        }
+        let mut node = DataPlane::load(settings).unwrap();
+        node.apply(desired).unwrap();
+        assert_eq!(
+            node.attach("left", Mode::Auto).unwrap().mode,
+            AttachedMode::Native
+        );
+        let peer = Settings {
+            pin: pin(),
+            ..settings.clone()
+        };
+        let other_end = client.within(|| {
+            let mut plane = DataPlane::load(&peer).unwrap();
             plane.attach("right", Mode::Native).unwrap();
             plane
         });
@@ -161,13 +211,13 @@ impl Net {
         })
     }
 
-    fn end(self) {
+    pub(crate) fn end(self) {
         self.node.unload().unwrap();
         self.other_end.unload().unwrap();
     }
 }
 
-fn desired() -> Desired {
+pub(crate) fn desired() -> Desired {
     let service = |name: &str, addresses: [&str; 2]| Service {
         name: name.to_owned(),
         state: State::Up,
@@ -232,6 +282,45 @@ fn real_clients_take_the_answers_for_what_they_are() {
             assert!(!answered && said.contains("100% packet loss"), "{said}");
             assert_eq!(net.send(address, 53), ErrorKind::WouldBlock, "{address}");
         }
+        net.end();
+    });
+}
+
+#[test]
+fn curl_and_dig_are_told_at_once_that_a_port_is_refused() {
+    in_a_namespace(|| {
+        let mut net = Net::new(&desired());
+        let refused = |net: &Net, port: u16| {
+            for address in ROUTED {
+                let host = if address.contains(':') {
+                    format!("[{address}]")
+                } else {
+                    address.to_owned()
+                };
+                for command in [
+                    format!("curl -sS --stderr - --max-time 5 http://{host}:{port}/"),
+                    format!("dig +tries=1 +time=5 @{address} -p {port} example"),
+                ] {
+                    let start = Instant::now();
+                    let (done, said) = net.client.says(&command);
+                    let took = start.elapsed();
+                    let told = said.to_lowercase();
+                    let told = told.contains("refused") || told.contains("couldn't connect");
+                    assert!(!done && told, "{command}: {said}");
+                    assert!(took < Duration::from_secs(3), "{command}: told after {took:?}");
+                }
+            }
+        };
+        refused(&net, 81);
+        let counters = net.node.counters().unwrap().services[0];
+        assert!(counters.unlisted_rejected.packets >= 4, "{counters:?}");
+        let mut down = desired();
+        down.services[0].state = State::Down;
+        down.services[0].on_down = Policy::Reject;
+        net.node.apply(&down).unwrap();
+        refused(&net, 53);
+        let counters = net.node.counters().unwrap().services[0];
+        assert!(counters.down_rejected.packets >= 4, "{counters:?}");
         net.end();
     });
 }

@@ -1,11 +1,24 @@
 //! The data plane, on the host and in the kernel. Needs root.
 
-mod answers;
+mod addresses;
+mod attaching;
 mod case;
+mod daemon;
 mod differential;
+mod full;
+mod icmp;
+mod identity;
 mod judge;
 mod limits;
 mod live;
+mod matrix;
+mod multi_buffer;
+mod neighbors;
+mod others_tools;
+mod rejections;
+mod replies;
 mod support;
+mod tools;
+mod trace;
 mod verdicts;
 mod whole;

@@ -129,11 +129,21 @@ impl Bed {
         }
     }
 
+    /// The verdict of the explaining program alone.
+    pub(crate) fn explained(&mut self, frame: &[u8]) -> Seen {
+        let explained = self.plane().explain(frame).unwrap();
+        Seen {
+            disposition: explained.disposition,
+            reason: explained.reason,
+            service: explained.service,
+            frame: explained.frame,
+        }
+    }
+
     /// The verdict of the loaded program: reason by the explaining one, action and bytes by both.
     pub(crate) fn in_kernel(&mut self, frame: &[u8]) -> Seen {
-        let plane = self.plane();
-        let explained = plane.explain(frame).unwrap();
-        let outcome = plane.run(frame).unwrap();
+        let explained = self.explained(frame);
+        let outcome = self.plane().run(frame).unwrap();
         let action = match explained.disposition {
             Disposition::Drop => 1,
             Disposition::Pass => 2,
@@ -147,12 +157,7 @@ impl Bed {
             outcome.frame, explained.frame,
             "serving and explaining programs differ"
         );
-        Seen {
-            disposition: explained.disposition,
-            reason: explained.reason,
-            service: explained.service,
-            frame: explained.frame,
-        }
+        explained
     }
 }
 

@@ -1,6 +1,6 @@
 //! Packet tables: each case through the host's build and through the loaded program.
 
-use crate::case::{Case, answer, case, drop, pass};
+use crate::case::{Case, case, drop, pass};
 use crate::support::{Bed, ip};
 use anycast_common::Reason;
 use anycast_tests::packet::{Frame, Part};
@@ -22,7 +22,7 @@ fn service(name: &str, state: State, number: u8) -> Service {
     }
 }
 
-fn services() -> Vec<Service> {
+pub(crate) fn services() -> Vec<Service> {
     vec![
         service("up", State::Up, 1),
         service("down", State::Down, 2),
@@ -43,14 +43,14 @@ fn services() -> Vec<Service> {
 }
 
 /// A frame to the service with this number, by family.
-fn to(number: u8) -> [Frame; 2] {
+pub(crate) fn to(number: u8) -> [Frame; 2] {
     [
         Frame::new(ip("10.9.8.7"), ip(&format!("192.168.250.{number}"))),
         Frame::new(ip("2001:db8:9::7"), ip(&format!("fd00:250::{number}"))),
     ]
 }
 
-fn run(cases: Vec<Case>) {
+pub(crate) fn run(cases: Vec<Case>) {
     Bed::new(services()).check(cases);
 }
 
@@ -187,84 +187,6 @@ fn a_service_that_is_up_gets_its_ports_and_nothing_else() {
             ),
         ]);
     }
-}
-
-#[test]
-fn echo_is_answered_while_up_and_the_answer_is_a_correct_reply() {
-    let mut cases = Vec::new();
-    for frame in to(1) {
-        for (name, request) in [
-            ("empty", frame.clone().echo(7, 1, b"")),
-            ("odd length", frame.clone().echo(7, 1, b"odd")),
-            ("in a VLAN", frame.clone().vlan(9).echo(7, 1, b"data")),
-            (
-                "in two VLANs",
-                frame.clone().qinq(9, 10).echo(7, 1, b"data"),
-            ),
-            ("padded", frame.clone().padded(18).echo(7, 1, b"")),
-            ("TTL 1", frame.clone().hops(1).echo(7, 1, b"data")),
-            ("TTL 255", frame.clone().hops(255).echo(7, 1, b"data")),
-            ("long", frame.clone().echo(7, 1, &[0xab; 1400])),
-        ] {
-            let reply = request.echo_reply();
-            cases.push(case(name, &request, answer("up", Reason::Echo, reply)));
-        }
-    }
-    let [v4, v6] = to(1);
-    let request = v4.clone().options(&[1; 8]).echo(7, 1, b"data");
-    cases.push(case(
-        "IPv4 with options",
-        &request,
-        answer("up", Reason::Echo, request.echo_reply()),
-    ));
-    let request = v6
-        .clone()
-        .extension(0, 0)
-        .extension(60, 2)
-        .echo(7, 1, b"data");
-    cases.push(case(
-        "IPv6 with extensions",
-        &request,
-        answer("up", Reason::Echo, request.echo_reply()),
-    ));
-    let request = v6.atomic_fragment().echo(7, 1, b"data");
-    cases.push(case(
-        "IPv6 atomic fragment",
-        &request,
-        answer("up", Reason::Echo, request.echo_reply()),
-    ));
-    for number in [3, 6] {
-        let name = if number == 3 { "open" } else { "draining" };
-        for frame in to(number) {
-            let request = frame.echo(7, 1, b"data");
-            cases.push(case(
-                "degraded or draining",
-                &request,
-                answer(name, Reason::Echo, request.echo_reply()),
-            ));
-        }
-    }
-    run(cases);
-}
-
-#[test]
-fn echo_from_an_address_that_cannot_be_answered_is_dropped() {
-    let mut cases = Vec::new();
-    for source in [
-        "0.0.0.0",
-        "127.0.0.1",
-        "224.0.0.1",
-        "255.255.255.255",
-        "192.168.250.1",
-    ] {
-        let frame = Frame::new(ip(source), ip("192.168.250.1")).echo(1, 1, b"");
-        cases.push(case(source, &frame, drop("up", Reason::BadSource)));
-    }
-    for source in ["::", "::1", "ff02::1", "fd00:250::1"] {
-        let frame = Frame::new(ip(source), ip("fd00:250::1")).echo(1, 1, b"");
-        cases.push(case(source, &frame, drop("up", Reason::BadSource)));
-    }
-    run(cases);
 }
 
 #[test]
@@ -439,78 +361,6 @@ fn extension_headers_are_followed_as_far_as_the_bound() {
             pass("up", Reason::Served),
         ),
     ]);
-}
-
-#[test]
-fn icmp_passes_only_as_an_error_about_a_flow_of_the_service() {
-    let ours = |to: &Frame, reply: Frame| -> Vec<u8> {
-        let mut quoted = reply.packet();
-        let header = if to.packet()[0] >> 4 == 4 { 20 } else { 40 };
-        quoted.truncate(header + 8);
-        quoted
-    };
-    let replies = [
-        Frame::new(ip("192.168.250.1"), ip("10.1.1.1")),
-        Frame::new(ip("fd00:250::1"), ip("2001:db8:1::1")),
-    ];
-    let strangers = [
-        Frame::new(ip("192.168.250.9"), ip("10.1.1.1")),
-        Frame::new(ip("fd00:250::9"), ip("2001:db8:1::1")),
-    ];
-    for (place, frame) in to(1).into_iter().enumerate() {
-        let (too_big, code) = if place == 0 { (3, 4) } else { (2, 0) };
-        let error = |quoted: &[u8]| frame.clone().icmp(too_big, code, [0, 0, 5, 0], quoted);
-        let reply = &replies[place];
-        let served = ours(&frame, reply.clone().udp(53, 4000, b"reply"));
-        let unlisted = ours(&frame, reply.clone().udp(54, 4000, b"reply"));
-        let stranger = ours(&frame, strangers[place].clone().udp(53, 4000, b"reply"));
-        run(vec![
-            case(
-                "too big, eight bytes quoted",
-                &error(&served),
-                pass("up", Reason::IcmpError),
-            ),
-            case(
-                "too big, seven bytes quoted",
-                &error(&served[..served.len() - 1]),
-                drop("up", Reason::IcmpOther),
-            ),
-            case(
-                "too big, nothing quoted",
-                &error(b""),
-                drop("up", Reason::IcmpOther),
-            ),
-            case(
-                "about a port that is not served",
-                &error(&unlisted),
-                drop("up", Reason::IcmpOther),
-            ),
-            case(
-                "about another's flow",
-                &error(&stranger),
-                drop("up", Reason::IcmpOther),
-            ),
-            case(
-                "redirect",
-                &frame.clone().icmp(5, 0, [0; 4], &served),
-                drop("up", Reason::IcmpOther),
-            ),
-            case(
-                "echo reply",
-                &frame
-                    .clone()
-                    .icmp(if place == 0 { 0 } else { 129 }, 0, [0; 4], b""),
-                drop("up", Reason::IcmpOther),
-            ),
-            case(
-                "time exceeded",
-                &frame
-                    .clone()
-                    .icmp(if place == 0 { 11 } else { 3 }, 0, [0; 4], &served),
-                pass("up", Reason::IcmpError),
-            ),
-        ]);
-    }
 }
 
 #[test]

@@ -1,0 +1,272 @@
+//! What holds for every frame, whatever its bytes: for fuzzers and property tests.
+
+use std::net::IpAddr;
+use std::vec::Vec;
+
+use crate::abi::{self, Counters, NO_SERVICE, PortRange, Service, feature, policy};
+use crate::host::HostTables;
+use crate::verdict::{Action, Answer, Place, Reason, Verdict};
+
+const V4: [u8; 4] = [192, 0, 2, 1];
+const V6: [u8; 16] = [0x20, 1, 0x0d, 0xb8, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 1];
+
+/// Judges and answers the frames that `data` holds, and checks what must be true of each.
+///
+/// The first two bytes choose the service's state and policies; then come frames, each behind a byte
+/// that says how it is made plausible and one that says its length.
+///
+/// # Panics
+/// Where something is not true.
+pub fn frames(data: &[u8]) {
+    let Some((&[state, policies], mut rest)) = data.split_first_chunk::<2>() else {
+        return;
+    };
+    let tables = tables(state, policies);
+    let (mut counters, mut packets, mut bytes) = (Counters::default(), 0, 0);
+    while let Some((&[how, length], after)) = rest.split_first_chunk::<2>() {
+        let (frame, after) = after.split_at(after.len().min(usize::from(length)));
+        rest = after;
+        let mut before = frame.to_vec();
+        aim(how, &mut before);
+        let mut frame = before.clone();
+        let verdict = tables.run(&mut frame);
+        judge(&verdict, &before, &frame);
+        let count = counters.get_mut(verdict.reason);
+        count.packets += 1;
+        count.bytes += before.len() as u64;
+        packets += 1;
+        bytes += before.len() as u64;
+    }
+    let total = |count: fn(&abi::Count) -> u64| -> u64 {
+        Reason::ALL
+            .iter()
+            .map(|reason| count(&counters.get(*reason)))
+            .sum()
+    };
+    assert_eq!(
+        (total(|count| count.packets), total(|count| count.bytes)),
+        (packets, bytes)
+    );
+}
+
+fn tables(state: u8, policies: u8) -> HostTables {
+    let mut tables = HostTables {
+        features: feature::ALL,
+        mac: Some([2, 0, 0, 0, 0, 1]),
+        identity: Some(identity()),
+        now: 1,
+        ..HostTables::default()
+    };
+    let policy = |shift: u8| match (policies >> shift) % 3 {
+        0 => policy::DROP,
+        1 => policy::PASS,
+        _ => policy::REJECT,
+    };
+    let mut entry = Service {
+        state: u32::from(state % 9),
+        on_down: policy(0),
+        unlisted: policy(2),
+        fragments: policy(4),
+        neighbor: u32::from(policies >> 6 & 1),
+        identity: u32::from(policies >> 7),
+        ..Service::default()
+    };
+    entry.ports[0] = PortRange {
+        protocol: 17,
+        first: 53,
+        last: 53,
+    };
+    entry.protocols[0] = 47;
+    tables.services.insert(1, entry);
+    tables.own(IpAddr::from(V4), 1);
+    tables.own(IpAddr::from(V6), 1);
+    // An address whose service is gone.
+    tables.own(IpAddr::from([192, 0, 2, 2]), 2);
+    tables
+}
+
+/// The records of a node that is called `x`.
+fn identity() -> abi::Identity {
+    let bytes = b"\xc0\x0c\0\x10\0\x03\0\0\0\0\0\x02\x01x\0\0\x29\x04\xd0\0\0\0\0\0\0";
+    let txt = bytes.len() - 11;
+    let odd = |bytes: &[u8]| sum(&[&[0], bytes].concat());
+    let mut identity = abi::Identity {
+        txt: 14,
+        both: 25,
+        txt_sum: odd(&bytes[..txt]),
+        both_sum: odd(bytes),
+        record: [0; abi::RECORD],
+    };
+    identity.record[..bytes.len()].copy_from_slice(bytes);
+    identity
+}
+
+/// Writes what random bytes seldom hit: the EtherType, our address, the lengths.
+fn aim(how: u8, frame: &mut [u8]) {
+    let tags: &[u8] = match how % 4 {
+        0 => b"",
+        1 => b"\x81\0\0\x05",
+        2 => b"\x88\xa8\0\x05\x81\0\0\x06",
+        _ => return,
+    };
+    let network = 14 + tags.len();
+    let mut put = |at: usize, bytes: &[u8]| {
+        if let Some(target) = frame.get_mut(at..at + bytes.len()) {
+            target.copy_from_slice(bytes);
+        }
+    };
+    put(12, tags);
+    match how / 4 % 4 {
+        0 => {
+            put(network - 2, &[0x08, 0x00]);
+            put(network + 16, &V4);
+        }
+        1 => {
+            put(network - 2, &[0x86, 0xdd]);
+            put(network + 24, &V6);
+        }
+        2 => put(network - 2, &[0x08, 0x06, 0, 1, 8, 0, 6, 4, 0, 1]),
+        _ => put(network - 2, &[0x86, 0xdd]),
+    }
+    if how & 0x10 == 0 {
+        let after = |header: usize| {
+            let bytes = frame.len().saturating_sub(network + header);
+            u16::try_from(bytes).unwrap_or(u16::MAX).to_be_bytes()
+        };
+        let (v4, v6) = (after(0), after(40));
+        let mut put = |at: usize, bytes: &[u8]| {
+            if let Some(target) = frame.get_mut(at..at + bytes.len()) {
+                target.copy_from_slice(bytes);
+            }
+        };
+        match how / 4 % 4 {
+            0 => {
+                put(network, &[0x45]);
+                put(network + 2, &v4);
+                put(network + 6, &[0, 0]);
+            }
+            2 => put(network + 24, &V4),
+            _ => {
+                put(network, &[0x60]);
+                put(network + 4, &v6);
+            }
+        }
+    }
+}
+
+fn judge(verdict: &Verdict, before: &[u8], after: &[u8]) {
+    let ours = verdict.service != NO_SERVICE;
+    let not_ours = matches!(verdict.reason, Reason::NotIp | Reason::NotOurs);
+    assert_eq!(ours, !not_ours, "{verdict:?}: {before:02x?}");
+    match verdict.action {
+        Action::Pass | Action::Drop => assert_eq!(before, after, "{verdict:?}"),
+        Action::Answer(answer) => {
+            assert!(ours, "{verdict:?}");
+            check(answer, before, after);
+        }
+    }
+}
+
+/// Link layer, lengths, addresses and checksums of an answer.
+fn check(answer: Answer, before: &[u8], after: &[u8]) {
+    let (place, v4) = match answer {
+        Answer::Arp(place) => {
+            assert_eq!(after[place.network + 6..][..2], [0, 2], "a reply");
+            assert_eq!(after[..6], before[place.network + 8..][..6], "to who asked");
+            return;
+        }
+        Answer::EchoV4(place)
+        | Answer::ResetV4(place, _)
+        | Answer::UnreachableV4(place)
+        | Answer::IdentityV4(place, _) => (place, true),
+        Answer::EchoV6(place)
+        | Answer::Advertisement(place)
+        | Answer::ResetV6(place, _)
+        | Answer::UnreachableV6(place)
+        | Answer::IdentityV6(place, _) => (place, false),
+    };
+    let Place { network, transport } = place;
+    assert_eq!(
+        before[12..network],
+        after[12..network],
+        "tags stay: {answer:?}"
+    );
+    let end = end_of(after, network, v4);
+    assert!(
+        end <= after.len(),
+        "longer than its frame: {answer:?}: {after:02x?}"
+    );
+    let advertised = matches!(answer, Answer::Advertisement(_));
+    let hops = after[network + if v4 { 8 } else { 7 }];
+    assert_eq!(hops, if advertised { 255 } else { 64 });
+    if !advertised {
+        assert_eq!(after[..6], before[6..12], "to its sender: {answer:?}");
+        let addresses = |frame: &[u8]| -> [Vec<u8>; 2] {
+            let (at, size) = if v4 { (12, 4) } else { (8, 16) };
+            let bytes = &frame[network + at..][..2 * size];
+            [bytes[..size].to_vec(), bytes[size..].to_vec()]
+        };
+        let [from, to] = addresses(before);
+        assert_eq!(addresses(after), [to, from], "{answer:?}");
+    }
+    if v4 {
+        let header =
+            |frame: &[u8]| verifies(&frame[network..][..usize::from(frame[network] & 15) * 4]);
+        let fresh = matches!(answer, Answer::UnreachableV4(_));
+        assert!(
+            header(after) || !fresh && !header(before),
+            "IPv4 header: {answer:?}: {after:02x?}"
+        );
+    }
+    let (protocol, start) = match answer {
+        Answer::UnreachableV4(_) => (1, network + 20),
+        Answer::UnreachableV6(_) => (58, network + 40),
+        Answer::EchoV4(_) => (1, transport),
+        Answer::EchoV6(_) | Answer::Advertisement(_) => (58, transport),
+        Answer::ResetV4(..) | Answer::ResetV6(..) => (6, transport),
+        Answer::IdentityV4(..) | Answer::IdentityV6(..) | Answer::Arp(_) => (17, transport),
+    };
+    let transport_of = |frame: &[u8]| {
+        let end = end_of(frame, network, v4);
+        let mut covered = Vec::new();
+        if protocol != 1 {
+            let (at, size) = if v4 { (12, 8) } else { (8, 32) };
+            covered.extend(&frame[network + at..][..size]);
+            covered.extend(u32::try_from(end - start).unwrap_or(0).to_be_bytes());
+            covered.extend([0, 0, 0, protocol]);
+        }
+        covered.extend(&frame[start..end]);
+        verifies(&covered)
+    };
+    let echo = matches!(answer, Answer::EchoV4(_) | Answer::EchoV6(_));
+    assert!(
+        transport_of(after) || echo && !transport_of(before),
+        "protocol {protocol}: {answer:?}: {before:02x?}: {after:02x?}"
+    );
+}
+
+/// Where the IP packet ends, by its own length.
+fn end_of(frame: &[u8], network: usize, v4: bool) -> usize {
+    let length = |at: usize| {
+        usize::from(u16::from_be_bytes([
+            frame[network + at],
+            frame[network + at + 1],
+        ]))
+    };
+    network + if v4 { length(2) } else { 40 + length(4) }
+}
+
+fn verifies(covered: &[u8]) -> bool {
+    let mut sum = sum(covered);
+    while sum > 0xffff {
+        sum = (sum & 0xffff) + (sum >> 16);
+    }
+    sum == 0xffff
+}
+
+fn sum(bytes: &[u8]) -> u32 {
+    bytes
+        .chunks(2)
+        .map(|pair| u32::from(pair[0]) << 8 | u32::from(pair.get(1).copied().unwrap_or(0)))
+        .sum()
+}

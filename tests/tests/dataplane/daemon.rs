@@ -1,0 +1,108 @@
+//! The daemon itself, in the calling thread's namespace, with a service that is up.
+
+use std::fs;
+use std::path::PathBuf;
+use std::process::Command;
+use std::time::Duration;
+
+use anycast_tests::process::Process;
+use anycast_tests::wait;
+
+use crate::support::pin;
+
+/// A running daemon, killed when dropped.
+pub(crate) struct Daemon {
+    _process: Process,
+    directory: tempfile::TempDir,
+}
+
+/// The binary under test.
+pub(crate) fn binary() -> PathBuf {
+    std::env::var_os("ANYCAST_BIN").map(PathBuf::from).expect(
+        "ANYCAST_BIN names no binary to test: run `cargo xtask test`, or \
+         `cargo build && ANYCAST_BIN=$PWD/target/debug/anycast cargo test -p anycast-tests`",
+    )
+}
+
+impl Daemon {
+    /// Starts it on the interface `left`, with further lines for `[dataplane]` and further arguments, and
+    /// waits until its service is up.
+    pub(crate) fn start(dataplane: &str, arguments: &[&str]) -> Self {
+        let directory = tempfile::tempdir().unwrap();
+        let config = directory.path().join("anycast.toml");
+        let text = format!(
+            r#"
+[node]
+name = "city-a"
+
+[control]
+socket = "{socket}"
+
+[dataplane]
+interfaces = ["left"]
+pin = "{pin}"
+{dataplane}
+
+[[services]]
+name = "dns"
+addresses = ["192.168.250.1", "192.168.251.1", "fd00:250::1", "fd00:251::1"]
+ports = ["udp/53"]
+announce = []
+
+[[services.checks]]
+name = "always"
+type = "exec"
+command = ["true"]
+interval = "100ms"
+"#,
+            socket = directory.path().join("socket").display(),
+            pin = pin().display(),
+        );
+        fs::write(&config, text).unwrap();
+        let mut command = Command::new(binary());
+        command.arg("run").arg("-c").arg(&config).args(arguments);
+        let log = directory.path().join("log");
+        let daemon = Self {
+            _process: Process::spawn("anycast", command, &log).unwrap(),
+            directory,
+        };
+        wait::until("the service to be up", Duration::from_secs(30), || {
+            let (done, status) = daemon.ask(&["status", "--json"]);
+            let up = serde_json::from_str::<serde_json::Value>(&status)
+                .is_ok_and(|status| status["services"][0]["state"] == "up");
+            Ok((done && up).then_some(()))
+        })
+        .unwrap_or_else(|error| panic!("{error:#}: {}", daemon.log()));
+        daemon
+    }
+
+    /// What the command line says to a command, and whether it succeeds.
+    pub(crate) fn ask(&self, arguments: &[&str]) -> (bool, String) {
+        let output = Command::new(binary())
+            .args(arguments)
+            .env("ANYCAST_SOCKET", self.directory.path().join("socket"))
+            .output()
+            .unwrap();
+        let said = if output.status.success() {
+            output.stdout
+        } else {
+            output.stderr
+        };
+        (
+            output.status.success(),
+            String::from_utf8_lossy(&said).into_owned(),
+        )
+    }
+
+    /// As [`Daemon::ask`], with the answer in JSON.
+    pub(crate) fn json(&self, arguments: &[&str]) -> serde_json::Value {
+        let (done, said) = self.ask(arguments);
+        assert!(done, "{arguments:?}: {said}");
+        serde_json::from_str(&said).unwrap()
+    }
+
+    /// Its log so far.
+    pub(crate) fn log(&self) -> String {
+        fs::read_to_string(self.directory.path().join("log")).unwrap_or_default()
+    }
+}

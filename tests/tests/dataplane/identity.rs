@@ -1,0 +1,158 @@
+//! The node's identity in DNS.
+
+use anycast_common::Reason;
+use anycast_tests::packet::{Frame, Part};
+use anycast_userspace::dataplane::{Desired, Service, State};
+
+use crate::case::{answer, case, drop, pass};
+use crate::replies::query;
+use crate::support::{Bed, ip, settings};
+
+fn service(name: &str, state: State, number: u8) -> Service {
+    Service {
+        name: name.to_owned(),
+        state,
+        addresses: vec![
+            ip(&format!("192.168.250.{number}")),
+            ip(&format!("fd00:250::{number}")),
+        ],
+        ports: vec!["udp/53".parse().unwrap(), "tcp/53".parse().unwrap()],
+        ..Service::default()
+    }
+}
+
+fn to(number: u8) -> [Frame; 2] {
+    [
+        Frame::new(ip("10.9.8.7"), ip(&format!("192.168.250.{number}"))),
+        Frame::new(ip("2001:db8:9::7"), ip(&format!("fd00:250::{number}"))),
+    ]
+}
+
+const OPT: &[u8] = &[0, 0, 41, 0x10, 0, 0, 0, 0, 0, 0, 0];
+const COOKIE: &[u8] = &[
+    0, 0, 41, 0x10, 0, 0, 0, 0x80, 0, 0, 12, 0, 10, 0, 8, 1, 2, 3, 4, 5, 6, 7, 8,
+];
+
+fn identified(state: State) -> Bed {
+    Bed::holding(
+        &settings(),
+        Desired {
+            services: vec![Service {
+                identity: true,
+                ..service("dns", state, 1)
+            }],
+            identity: Some("city-a".to_owned()),
+            ..Desired::default()
+        },
+    )
+}
+
+#[test]
+fn the_node_says_its_name_in_dns_whatever_the_case_and_with_or_without_edns() {
+    let mut bed = identified(State::Up);
+    let mut record = vec![0xc0, 0x0c, 0, 16, 0, 3, 0, 0, 0, 0, 0, 7, 6];
+    record.extend(b"city-a");
+    let mut with_opt = record.clone();
+    with_opt.extend([0, 0, 41, 0x04, 0xd0, 0, 0, 0, 0, 0, 0]);
+    for plain in to(1) {
+        for frame in [plain.clone(), plain.clone().vlan(3), plain.padded(6)] {
+            for name in [
+                &b"\x02id\x06server\0"[..],
+                b"\x02ID\x06sErVeR\0",
+                b"\x08hostname\x04bind\0",
+                b"\x08HostName\x04BIND\0",
+            ] {
+                for (asked, counts, rest, answered, record) in [
+                    (0x0000, [0, 0, 0], &b""[..], 0x8400, &record),
+                    (0x0100, [0, 0, 0], b"", 0x8500, &record),
+                    (0x0120, [0, 0, 1], OPT, 0x8500, &with_opt),
+                    (0x0120, [0, 0, 1], COOKIE, 0x8500, &with_opt),
+                ] {
+                    let request =
+                        frame
+                            .clone()
+                            .udp(4000, 53, &query(asked, counts, name, 16, 3, rest));
+                    let reply = query(answered, [1, 0, counts[2]], name, 16, 3, record);
+                    let reply = frame.back().udp(53, 4000, &reply).bytes();
+                    bed.check(vec![case(
+                        "identity",
+                        &request,
+                        answer("dns", Reason::Identity, reply),
+                    )]);
+                }
+            }
+        }
+    }
+}
+
+#[test]
+fn unusual_questions_are_left_to_the_server_behind() {
+    let mut bed = identified(State::Up);
+    let id = b"\x02id\x06server\0";
+    for frame in to(1) {
+        for (name, message) in [
+            ("class IN", query(0, [0, 0, 0], id, 16, 1, b"")),
+            ("type A", query(0, [0, 0, 0], id, 1, 3, b"")),
+            (
+                "another name",
+                query(0, [0, 0, 0], b"\x02ie\x06server\0", 16, 3, b""),
+            ),
+            (
+                "a longer name",
+                query(0, [0, 0, 0], b"\x02id\x06server\x03net\0", 16, 3, b""),
+            ),
+            (
+                "a label that looks alike",
+                query(0, [0, 0, 0], b"\x22id\x06server\0", 16, 3, b""),
+            ),
+            ("a response", query(0x8000, [0, 0, 0], id, 16, 3, b"")),
+            ("opcode NOTIFY", query(0x2000, [0, 0, 0], id, 16, 3, b"")),
+            ("truncated", query(0x0200, [0, 0, 0], id, 16, 3, b"")),
+            ("answers in a question", query(0, [1, 0, 0], id, 16, 3, b"")),
+            (
+                "two additional records",
+                query(0, [0, 0, 2], id, 16, 3, OPT),
+            ),
+            ("bytes behind", query(0, [0, 0, 0], id, 16, 3, b"x")),
+            (
+                "EDNS version 1",
+                query(0, [0, 0, 1], id, 16, 3, &[0, 0, 41, 4, 0, 0, 1, 0, 0, 0, 0]),
+            ),
+            (
+                "OPT longer than the message",
+                query(0, [0, 0, 1], id, 16, 3, &[0, 0, 41, 4, 0, 0, 0, 0, 0, 0, 9]),
+            ),
+            ("not DNS", b"hello".to_vec()),
+            ("nothing", Vec::new()),
+        ] {
+            let request = frame.clone().udp(4000, 53, &message);
+            bed.check(vec![case(name, &request, pass("dns", Reason::Served))]);
+        }
+        let plain = query(0, [0, 0, 0], id, 16, 3, b"");
+        let request = frame.clone().part(Part::First).udp(4000, 53, &plain);
+        bed.check(vec![case(
+            "a fragment",
+            &request,
+            pass("dns", Reason::Served),
+        )]);
+    }
+    let [v4, v6] = to(1);
+    let plain = query(0, [0, 0, 0], id, 16, 3, b"");
+    for frame in [v4.options(&[1; 4]), v6.extension(60, 0)] {
+        bed.check(vec![case(
+            "IP options",
+            &frame.udp(4000, 53, &plain),
+            pass("dns", Reason::Served),
+        )]);
+    }
+}
+
+#[test]
+fn a_service_that_is_down_does_not_say_its_name() {
+    let mut bed = identified(State::Down);
+    let plain = query(0, [0, 0, 0], b"\x02id\x06server\0", 16, 3, b"");
+    for frame in to(1) {
+        let request = frame.udp(4000, 53, &plain);
+        bed.check(vec![case("down", &request, drop("dns", Reason::Down))]);
+    }
+}

@@ -65,6 +65,7 @@ impl Peers {
                 interface: peer.interface.clone(),
                 vrf: peer.device.clone(),
                 settings: settings.clone(),
+                key: bfd_key(settings).with_context(|| format!("BFD with peer {}", peer.name))?,
             };
             manager
                 .add(session)
@@ -133,6 +134,27 @@ impl ShowPeers for Peers {
                 .collect()
         })
     }
+}
+
+/// The secret of a session, from the configuration or the first line of its file.
+fn bfd_key(settings: &config::bfd::Bfd) -> anyhow::Result<Option<bfd::auth::Key>> {
+    let Some(auth) = &settings.auth else {
+        return Ok(None);
+    };
+    let secret = match (&auth.secret, &auth.secret_file) {
+        (Some(secret), _) => secret.reveal().to_owned(),
+        (None, Some(path)) => {
+            let text = std::fs::read_to_string(path)
+                .with_context(|| format!("the secret file {} cannot be read", path.display()))?;
+            text.lines().next().unwrap_or_default().to_owned()
+        }
+        (None, None) => String::new(),
+    };
+    Ok(Some(bfd::auth::Key::new(
+        auth.kind,
+        auth.key_id,
+        secret.as_bytes(),
+    )?))
 }
 
 /// Translates the speaker's events for the controller.

@@ -19,9 +19,10 @@
 //! - **Commands** wait for room: their senders are patient. **Events** never make the loop wait: if the
 //!   client's queue is full they stay in a backlog that keeps, per peer, the first failure and the latest event.
 //!
-//! Not offered: Echo, Demand mode of our own, authentication (packets that carry it are discarded and
-//! counted). A session is never created because a packet asks for it.
+//! Not offered: Echo, Demand mode of our own. Packets that fail their authentication are discarded and
+//! counted; they move no session and no sequence number. A session is never created because a packet asks for it.
 
+pub mod auth;
 mod demux;
 mod engine;
 mod event;

@@ -40,6 +40,7 @@ impl Node {
                 interface: Some("node1".to_owned()),
                 vrf: None,
                 settings: settings.clone(),
+                key: None,
             };
             sessions.push(runtime.block_on(manager.add(peer))?);
         }

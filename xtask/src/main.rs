@@ -9,6 +9,7 @@ mod packages;
 mod setup;
 mod test;
 mod toolchain;
+mod vm;
 
 use clap::{Parser, Subcommand};
 
@@ -32,6 +33,11 @@ enum Command {
     Fuzz(fuzz::Args),
     /// Check format, lints (host and eBPF), dependencies and docs
     Ci,
+    /// Run a program on Debian's kernels 6.1 and 6.12, in virtual machines
+    Vm(vm::Args),
+    /// The first process of such a machine
+    #[command(hide = true)]
+    VmInit,
 }
 
 fn main() -> anyhow::Result<()> {
@@ -41,5 +47,7 @@ fn main() -> anyhow::Result<()> {
         Command::Test(args) => test::run_tests(&args),
         Command::Fuzz(args) => fuzz::run_targets(&args),
         Command::Ci => ci::run_checks(),
+        Command::Vm(args) => vm::run_program(&args),
+        Command::VmInit => vm::init::main(),
     }
 }

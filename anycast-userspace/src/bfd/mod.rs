@@ -25,6 +25,7 @@
 pub mod auth;
 mod demux;
 mod engine;
+mod error;
 mod event;
 #[cfg(any(test, feature = "fuzzing"))]
 pub mod exercise;
@@ -36,7 +37,7 @@ mod session;
 mod socket;
 mod status;
 
-pub use engine::AddError;
+pub use error::AddError;
 pub use event::{DownReason, Event, EventKind};
 pub use iana::{Diagnostic, State};
 pub use manager::{Manager, Session};

@@ -81,6 +81,8 @@ pub struct Controller {
     facts: Facts,
     started_at: Timestamp,
     generation: u64,
+    /// What was published last, or is about to be.
+    routes: DesiredRoutes,
     decided: VecDeque<(u64, Instant)>,
     maps_hold: u64,
     peers: BTreeMap<String, PeerProgress>,
@@ -108,6 +110,7 @@ impl Controller {
             facts,
             started_at: Timestamp::now(),
             generation: 0,
+            routes: DesiredRoutes::new(0),
             decided: VecDeque::with_capacity(REMEMBERED),
             maps_hold: 0,
             peers: BTreeMap::new(),
@@ -257,6 +260,7 @@ impl Controller {
             if route_changed {
                 service.routed_at = self.generation + 1;
                 routes_changed = true;
+                service.update(&mut self.routes);
             }
             service.published = Some(plan);
         }
@@ -271,7 +275,9 @@ impl Controller {
         self.decided.push_back((self.generation, now));
         // Withdrawals first: the announcers are woken before the map writer.
         if routes_changed {
-            self.channels.routes.send_replace(Arc::new(self.routes()));
+            self.routes.generation = self.generation;
+            let routes = Arc::new(self.routes.clone());
+            self.channels.routes.send_replace(routes);
         }
         if modes_changed {
             self.channels.modes.send_replace(Modes {
@@ -291,14 +297,6 @@ impl Controller {
                     .collect(),
             });
         }
-    }
-
-    fn routes(&self) -> DesiredRoutes {
-        let mut routes = DesiredRoutes::new(self.generation);
-        for service in &self.services {
-            routes.extend(service.routes());
-        }
-        routes
     }
 }
 

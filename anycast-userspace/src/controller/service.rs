@@ -10,7 +10,7 @@ use ipnet::IpNet;
 
 use crate::decision::{DataPlaneMode, Lifecycle, Orders, Pace, Plan, RouteState};
 use crate::health::{self, Health};
-use crate::rib::{Attributes, Route};
+use crate::rib::{Attributes, DesiredRoutes, Route};
 
 /// What the controller must know of a service.
 #[derive(Clone, Debug)]
@@ -99,7 +99,17 @@ impl Service {
         }
     }
 
-    pub(super) fn routes(&self) -> impl Iterator<Item = (IpNet, Route)> {
+    /// Brings its part of the routes up to date. No other service has the same prefixes.
+    pub(super) fn update(&self, routes: &mut DesiredRoutes) {
+        if self.announced() == 0 {
+            for prefix in &self.settings.prefixes {
+                routes.remove(*prefix);
+            }
+        }
+        routes.extend(self.routes());
+    }
+
+    fn routes(&self) -> impl Iterator<Item = (IpNet, Route)> {
         let [up, degraded, draining] = &self.settings.attributes;
         let attributes = match self.life.plan().route {
             Some(RouteState::Up) => Some(up),

@@ -1,11 +1,11 @@
 //! The routes that the controller wants announced, as one value with a generation.
 
-use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use ipnet::IpNet;
 
 use super::Attributes;
+use super::shared_map::{Change, SharedMap};
 
 /// One route to announce.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -48,12 +48,13 @@ impl Route {
     }
 }
 
-/// Everything that should be announced. A later value replaces an earlier one as a whole.
+/// Everything that should be announced. A later value replaces an earlier one as a whole; made from a copy
+/// of the earlier one, it shares what has not changed, and the difference is found without a look at that.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct DesiredRoutes {
     /// Grows with every decision; peers report the generation that they have applied.
     pub generation: u64,
-    routes: BTreeMap<IpNet, Route>,
+    routes: SharedMap<Route>,
 }
 
 impl DesiredRoutes {
@@ -61,7 +62,7 @@ impl DesiredRoutes {
     pub fn new(generation: u64) -> Self {
         Self {
             generation,
-            routes: BTreeMap::new(),
+            routes: SharedMap::default(),
         }
     }
 
@@ -80,6 +81,12 @@ impl DesiredRoutes {
         self.routes.iter()
     }
 
+    /// The routes that are not the same in `older`, in the order of their prefixes.
+    pub fn changes_since<'a>(&'a self, older: &'a Self) -> Vec<Change<'a, Route>> {
+        self.routes
+            .changes_since(&older.routes, |was, is| was.is_same(is) || was == is)
+    }
+
     /// How many routes there are.
     pub fn len(&self) -> usize {
         self.routes.len()
@@ -87,12 +94,12 @@ impl DesiredRoutes {
 
     /// Whether there is none.
     pub fn is_empty(&self) -> bool {
-        self.routes.is_empty()
+        self.routes.len() == 0
     }
 
     /// Whether a prefix is among them.
     pub fn contains(&self, prefix: &IpNet) -> bool {
-        self.routes.contains_key(prefix)
+        self.routes.get(prefix).is_some()
     }
 }
 

@@ -72,6 +72,15 @@ impl Frr {
         run("vtysh", &arguments)
     }
 
+    /// What one daemon answers, at once.
+    ///
+    /// # Errors
+    /// It does not answer.
+    pub fn ask(&self, daemon: &str, command: &str) -> Result<String> {
+        let socket = self.scratch.path().join(format!("{daemon}.vty"));
+        super::vty::ask(&socket, command)
+    }
+
     fn daemon(&self, name: &str) -> Result<Daemon> {
         let directory = self.scratch.path();
         let file = |suffix: &str| {
@@ -83,7 +92,11 @@ impl Frr {
         let log = directory.join(format!("{name}.log"));
         let (conf, pid) = (file("conf"), file("pid"));
         let vty = directory.to_string_lossy().into_owned();
-        let arguments = ["-f", &conf, "-z", &zserv, "-i", &pid, "--vty_socket", &vty];
+        let control = file("sock");
+        let mut arguments = vec!["-f", &conf, "-z", &zserv, "-i", &pid, "--vty_socket", &vty];
+        if name == "bfdd" {
+            arguments.extend(["--bfdctl", &control]);
+        }
         Daemon::start(self.namespace, &log, &program, &arguments)
     }
 }

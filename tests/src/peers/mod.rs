@@ -5,9 +5,11 @@
 mod bird;
 mod dissect;
 mod exabgp;
+mod exabgp_decode;
 mod frr;
 mod gobgp;
 mod router;
+pub mod vty;
 
 use std::collections::BTreeMap;
 
@@ -16,6 +18,7 @@ use anyhow::Result;
 pub use bird::Bird;
 pub use dissect::dissect;
 pub use exabgp::ExaBgp;
+pub use exabgp_decode::exabgp_decode;
 pub use frr::Frr;
 pub use gobgp::GoBgp;
 pub use router::Router;

@@ -1,6 +1,6 @@
 //! A peer that is driven message by message, on addresses of the loopback interface.
 
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 
 use anycast_tests::peers::run;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
@@ -52,6 +52,18 @@ impl Scripted {
         socket.set_reuseaddr(true)?;
         socket.bind(SocketAddr::from(([10, 0, link, 2], 0)))?;
         let stream = socket.connect(([10, 0, link, 1], 179).into()).await?;
+        Ok(Self { stream })
+    }
+
+    /// Connects to the node at one address from another.
+    pub(crate) async fn connect_between(from: IpAddr, to: IpAddr) -> std::io::Result<Self> {
+        let socket = if from.is_ipv4() {
+            TcpSocket::new_v4()?
+        } else {
+            TcpSocket::new_v6()?
+        };
+        socket.bind(SocketAddr::from((from, 0)))?;
+        let stream = socket.connect((to, 179).into()).await?;
         Ok(Self { stream })
     }
 

@@ -276,3 +276,6 @@ impl Export {
 fn limit(settings: &PeerSettings) -> usize {
     usize::try_from(settings.config.max_prefixes).unwrap_or(usize::MAX)
 }
+
+#[cfg(test)]
+mod tests;

@@ -29,12 +29,19 @@ pub(super) fn routes(peers: &[Value]) -> String {
             }
         }
         if !peer["bfd"].is_null() {
-            let state = text(&peer["bfd"]["state"]);
-            line(&mut out, &format!("  BFD {state}"));
+            line(&mut out, &liveness(&peer["bfd"]));
         }
         out.push('\n');
     }
     out
+}
+
+fn liveness(bfd: &Value) -> String {
+    let state = text(&bfd["state"]);
+    match &bfd["authentication_error"] {
+        Value::String(error) => format!("  BFD {state}; packets are discarded: {error}"),
+        _ => format!("  BFD {state}"),
+    }
 }
 
 fn session(out: &mut String, peer: &Value) {

@@ -272,7 +272,7 @@ impl Connection {
 
     /// Starts the send hold timer if something waits to be sent and it does not run yet.
     pub(super) fn arm_send_hold(&mut self, now: Instant) {
-        if self.outbox.is_empty() {
+        if self.outbox.is_empty() || self.closed {
             self.send_hold = None;
         } else if self.send_hold.is_none() {
             self.send_hold = Some(now + self.send_hold_time);

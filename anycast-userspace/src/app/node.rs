@@ -19,17 +19,18 @@ use super::signals::Signals;
 use super::sockets;
 use crate::addresses::ManagedAddresses;
 use crate::checks::{self, RunningChecks, Subject};
-use crate::config::{Announcer, Config, Hook, Service};
+use crate::config::bgp::{OverridesByState, Peer};
+use crate::config::{Announcer, Attributes, Config, Hook, Service};
 use crate::control::protocol::InterfaceStatus;
 use crate::control::server::{self, Server};
-use crate::controller::{Channels, Controller, Facts, ServiceSettings, ShowPeers};
+use crate::controller::{Announcement, Channels, Controller, Facts, ServiceSettings, ShowPeers};
 use crate::dataplane::{self, DataPlane};
 use crate::decision::Pace;
 use crate::health;
 use crate::hooks::{self, RunningHooks};
 use crate::listener::Watcher;
 use crate::planes::{self, Modes};
-use crate::rib::DesiredRoutes;
+use crate::rib::{AttributesByPeer, DesiredRoutes};
 use crate::writer;
 
 /// The most time that hooks of the last transitions get before they are killed.
@@ -186,13 +187,14 @@ impl Node {
             .idle_plane
             .as_ref()
             .context("the data plane is loaded")?;
+        let peers = config.bgp.as_ref().map_or(&[][..], |bgp| &bgp.peers);
         config
             .services
             .iter()
             .enumerate()
             .map(|(index, service)| {
                 let id = plane.id(index).context("every service has an id")?;
-                Ok(to_the_controller(service, id))
+                Ok(to_the_controller(service, id, peers))
             })
             .collect()
     }
@@ -256,7 +258,31 @@ fn in_the_maps(service: &Service) -> dataplane::Service {
     }
 }
 
-fn to_the_controller(service: &Service, id: u32) -> ServiceSettings {
+/// How the service is announced while up, degraded, draining: to all peers, and to those whose
+/// configuration replaces attributes.
+fn announcements(service: &Service, peers: &[Peer]) -> [Announcement; 3] {
+    type Told = fn(&OverridesByState, &Attributes) -> Attributes;
+    let states: [(Attributes, Told); 3] = [
+        (service.attributes.up.clone(), OverridesByState::up),
+        (service.attributes.degraded(), OverridesByState::degraded),
+        (service.attributes.draining(), OverridesByState::draining),
+    ];
+    states.map(|(attributes, told)| {
+        let by_peer: AttributesByPeer = peers
+            .iter()
+            .filter_map(|peer| {
+                let overrides = peer.attributes.as_ref()?;
+                Some((peer.name.clone(), Arc::new(told(overrides, &attributes))))
+            })
+            .collect();
+        Announcement {
+            attributes: Arc::new(attributes),
+            by_peer: (!by_peer.is_empty()).then(|| Arc::new(by_peer)),
+        }
+    })
+}
+
+fn to_the_controller(service: &Service, id: u32, peers: &[Peer]) -> ServiceSettings {
     let announces = service.announce.contains(&Announcer::Bgp);
     ServiceSettings {
         name: service.name.clone(),
@@ -283,12 +309,7 @@ fn to_the_controller(service: &Service, id: u32) -> ServiceSettings {
             Vec::new()
         },
         peers: service.peers.as_deref().map(Arc::from),
-        attributes: [
-            service.attributes.up.clone(),
-            service.attributes.degraded(),
-            service.attributes.draining(),
-        ]
-        .map(Arc::new),
+        attributes: announcements(service, peers),
     }
 }
 

@@ -51,16 +51,16 @@ impl Peers {
         let watched = || {
             bgp.peers
                 .iter()
-                .filter_map(|peer| Some((peer, peer.bfd.as_ref()?)))
+                .filter_map(|peer| Some((peer, peer.address?, peer.bfd.as_ref()?)))
         };
         if watched().next().is_none() {
             return Ok(());
         }
         let (manager, events) = bfd::Manager::spawn().context("cannot start BFD")?;
-        for (peer, settings) in watched() {
+        for (peer, address, settings) in watched() {
             let session = bfd::Peer {
                 name: peer.name.clone(),
-                address: peer.address,
+                address,
                 source: peer.source,
                 interface: peer.interface.clone(),
                 vrf: peer.device.clone(),
@@ -120,7 +120,8 @@ impl ShowPeers for Peers {
                 None => Vec::new(),
             };
             let status = speaker.status().await;
-            status
+            let groups = status.groups.iter().map(serde_json::to_value);
+            let peers = status
                 .peers
                 .iter()
                 .filter_map(|peer| {
@@ -129,8 +130,8 @@ impl ShowPeers for Peers {
                         shown["bfd"] = serde_json::to_value(session).ok()?;
                     }
                     Some(shown)
-                })
-                .collect()
+                });
+            peers.chain(groups.filter_map(Result::ok)).collect()
         })
     }
 }

@@ -149,11 +149,13 @@ impl Export {
             let family = family_of(prefix);
             let choice = match last {
                 Some((known, of, choice)) if of == family && known.is_same(route) => choice,
-                _ => self.choose(prefix, route, services, &settings.name),
+                _ => self.choose(prefix, route, services, settings.policy_name()),
             };
             last = Some((route, family, choice));
             match choice {
-                Choice::Announce => wanted.push((prefix, &route.attributes)),
+                Choice::Announce => {
+                    wanted.push((prefix, route.attributes_for(settings.policy_name())));
+                }
                 Choice::NoNextHop => no_next_hop[usize::from(family == Family::Ipv6)] += 1,
                 Choice::NotForThisPeer => {}
             }
@@ -185,7 +187,7 @@ impl Export {
             && self.encoder.carries(prefix);
         if !chosen {
             Choice::NotForThisPeer
-        } else if self.encoder.next_hop(prefix, &route.attributes).is_none() {
+        } else if self.encoder.next_hop(prefix, route.attributes_for(peer)).is_none() {
             Choice::NoNextHop
         } else {
             Choice::Announce

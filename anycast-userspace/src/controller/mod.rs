@@ -31,7 +31,7 @@ use crate::events::{Event, EventKind, EventLog};
 use crate::planes::{Counters, CountersRequest, MapReport, Modes, PeerReport};
 use crate::rib::DesiredRoutes;
 
-pub use service::ServiceSettings;
+pub use service::{Announcement, ServiceSettings};
 pub use status::{Facts, ShowPeers};
 
 use service::Service;

@@ -12,4 +12,4 @@ mod desired;
 pub use adj_rib_out::{AdjRibOut, Delta};
 pub use attributes::{Attributes, NextHop};
 pub use community::{Community, ExtendedCommunity, LargeCommunity};
-pub use desired::{DesiredRoutes, Route};
+pub use desired::{AttributesByPeer, DesiredRoutes, Route};

@@ -2,8 +2,10 @@
 
 mod bird;
 mod decoders;
+mod dynamic;
 mod frr;
 mod hostile;
 mod interop;
 mod node;
 mod scripted;
+mod unnumbered;

@@ -4,7 +4,9 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use anycast_tests::peers::wait_until;
-use anycast_userspace::bgp::{Event, EventKind, PeerStatus, Speaker, State, Summary};
+use anycast_userspace::bgp::{
+    Event, EventKind, GroupStatus, Notification, PeerStatus, Speaker, State, Summary,
+};
 use anycast_userspace::config::Bgp;
 use anycast_userspace::rib::{Attributes, DesiredRoutes, Route};
 use garde::Validate;
@@ -79,8 +81,20 @@ impl Node {
             }
             text.push_str(&peer);
         }
-        let config: Bgp = toml::from_str(&text).unwrap();
+        Self::start_of(&text)
+    }
+
+    /// A speaker with these peers, written out.
+    pub(crate) fn start_from(peers: &str) -> Self {
+        Self::start_of(&format!(
+            "local_as = 64512\nrouter_id = \"10.0.0.1\"\n{peers}"
+        ))
+    }
+
+    fn start_of(text: &str) -> Self {
+        let config: Bgp = toml::from_str(text).unwrap();
         config.validate().unwrap();
+        assert_eq!(config.problems(), []);
         let (desired, receiver) = watch::channel(Arc::new(DesiredRoutes::new(0)));
         let (sender, events) = mpsc::channel(256);
         Self {
@@ -128,11 +142,18 @@ impl Node {
         peer: &str,
         test: impl Fn(&Summary) -> bool,
     ) -> Summary {
-        let wait = self.speaker().summary_until(peer, &test);
+        let wait = async {
+            loop {
+                match self.speaker().summary_until(peer, &test).await {
+                    Some(summary) => return summary,
+                    // A peer of a prefix is there only while it is connected.
+                    None => tokio::time::sleep(Duration::from_millis(5)).await,
+                }
+            }
+        };
         tokio::time::timeout(LIMIT, wait)
             .await
-            .unwrap_or_else(|_| panic!("{peer} stays at {:?}", self.summary(peer)))
-            .expect("the peer exists")
+            .unwrap_or_else(|_| panic!("{peer} stays at {:?}", self.speaker().summaries()))
     }
 
     /// What is current.
@@ -153,6 +174,20 @@ impl Node {
             .into_iter()
             .find(|status| status.name == peer)
             .unwrap()
+    }
+
+    /// The prefixes from which peers may connect.
+    pub(crate) async fn groups(&self) -> Vec<GroupStatus> {
+        self.speaker().status().await.groups
+    }
+
+    /// Waits for a NOTIFICATION of ours.
+    pub(crate) async fn notification_sent(&mut self, peer: &str) -> Notification {
+        self.event(peer, |kind| match kind {
+            EventKind::NotificationSent(sent) => Some(sent.clone()),
+            _ => None,
+        })
+        .await
     }
 
     /// Waits for an event.

@@ -23,6 +23,7 @@ fn encoder() -> Encoder {
         },
         link_local: None,
         communities: Vec::new(),
+        only_to_customer: false,
     }
 }
 

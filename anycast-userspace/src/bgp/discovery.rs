@@ -11,6 +11,7 @@ use std::time::{Duration, Instant};
 
 use nix::sys::socket::{ControlMessageOwned, MsgFlags, SockaddrIn6, recvmsg};
 use socket2::{Domain, Protocol, SockAddr, Socket, Type};
+use tokio::io::Interest;
 use tokio::io::unix::AsyncFd;
 use tokio::sync::watch;
 
@@ -64,6 +65,10 @@ struct Link {
 }
 
 impl Link {
+    #[expect(
+        deprecated,
+        reason = "the successor is unsafe; what this one warns of cannot happen to a Socket, which owns its descriptor"
+    )]
     fn open(interface: &str) -> io::Result<Self> {
         let index = nix::net::if_::if_nametoindex(interface)?;
         let socket = Socket::new(Domain::IPV6, Type::RAW, Some(Protocol::ICMPV6))?;
@@ -76,7 +81,7 @@ impl Link {
         socket.set_multicast_loop_v6(false)?;
         socket.set_recv_hoplimit_v6(true)?;
         Ok(Self {
-            socket: AsyncFd::register(socket)?,
+            socket: AsyncFd::with_interest(socket, Interest::READABLE)?,
             index,
         })
     }

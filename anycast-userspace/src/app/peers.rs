@@ -121,16 +121,13 @@ impl ShowPeers for Peers {
             };
             let status = speaker.status().await;
             let groups = status.groups.iter().map(serde_json::to_value);
-            let peers = status
-                .peers
-                .iter()
-                .filter_map(|peer| {
-                    let mut shown = serde_json::to_value(peer).ok()?;
-                    if let Some(session) = bfd.iter().find(|session| session.peer == *peer.name) {
-                        shown["bfd"] = serde_json::to_value(session).ok()?;
-                    }
-                    Some(shown)
-                });
+            let peers = status.peers.iter().filter_map(|peer| {
+                let mut shown = serde_json::to_value(peer).ok()?;
+                if let Some(session) = bfd.iter().find(|session| session.peer == *peer.name) {
+                    shown["bfd"] = serde_json::to_value(session).ok()?;
+                }
+                Some(shown)
+            });
             peers.chain(groups.filter_map(Result::ok)).collect()
         })
     }

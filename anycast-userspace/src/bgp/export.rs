@@ -187,7 +187,11 @@ impl Export {
             && self.encoder.carries(prefix);
         if !chosen {
             Choice::NotForThisPeer
-        } else if self.encoder.next_hop(prefix, route.attributes_for(peer)).is_none() {
+        } else if self
+            .encoder
+            .next_hop(prefix, route.attributes_for(peer))
+            .is_none()
+        {
             Choice::NoNextHop
         } else {
             Choice::Announce

@@ -71,7 +71,9 @@ pub(super) async fn accept(listener: TcpListener, doors: Arc<[Door]>) {
                 continue;
             }
         };
-        let fitting = doors.iter().filter_map(|door| Some((door.fits(remote)?, door)));
+        let fitting = doors
+            .iter()
+            .filter_map(|door| Some((door.fits(remote)?, door)));
         match fitting.max_by_key(|(fit, _)| *fit) {
             None => tracing::debug!(%remote, "a BGP connection from no peer was closed"),
             Some((_, door)) => door.let_in(Arrival { stream, remote }),

@@ -39,6 +39,6 @@ pub use event::{Event, EventKind};
 pub use notification::Notification;
 pub use speaker::{Error, Speaker};
 pub use status::{
-    AnnouncedRoute, GroupStatus, LastError, Listening, MessageCounts, Messages, Negotiated, PeerStatus, State,
-    Status, Summary,
+    AnnouncedRoute, GroupStatus, LastError, Listening, MessageCounts, Messages, Negotiated,
+    PeerStatus, State, Status, Summary,
 };

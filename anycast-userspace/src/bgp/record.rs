@@ -166,9 +166,7 @@ pub(super) fn families(negotiated: &NegotiatedSession) -> Vec<Family> {
 /// Our role and the peer's in words (RFC 9234 §4.2); `None`: neither was said.
 pub(super) fn roles(negotiated: &NegotiatedSession) -> Option<String> {
     match (negotiated.local_role, negotiated.remote_role) {
-        (Some(ours), Some(theirs)) => {
-            Some(format!("{} of a {}", role(ours), role(theirs)))
-        }
+        (Some(ours), Some(theirs)) => Some(format!("{} of a {}", role(ours), role(theirs))),
         (Some(ours), None) => Some(format!("{}; the peer says none", role(ours))),
         (None, Some(theirs)) => Some(format!("none; the peer is a {}", role(theirs))),
         (None, None) => None,

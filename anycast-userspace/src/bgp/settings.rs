@@ -191,9 +191,7 @@ impl PeerSettings {
                 *address == remote.ip().to_canonical() && scope.is_none_or(|on| is_on(on, remote))
             }
             Place::Member(address) => *address == remote.ip().to_canonical(),
-            Place::Interface(interface) => {
-                is_scoped(remote).is_some() && is_on(interface, remote)
-            }
+            Place::Interface(interface) => is_scoped(remote).is_some() && is_on(interface, remote),
         }
     }
 

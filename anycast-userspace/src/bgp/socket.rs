@@ -20,8 +20,7 @@ const DSCP_CS6: u32 = 0xC0;
 /// Connections that the kernel keeps until they are accepted.
 const BACKLOG: i32 = 64;
 /// Where the router at the other end of an interface is (RFC 4291 §2.5.6).
-const LINK_LOCAL: Ipv6Net =
-    Ipv6Net::new_assert(Ipv6Addr::new(0xfe80, 0, 0, 0, 0, 0, 0, 0), 10);
+const LINK_LOCAL: Ipv6Net = Ipv6Net::new_assert(Ipv6Addr::new(0xfe80, 0, 0, 0, 0, 0, 0, 0), 10);
 
 fn domain(address: IpAddr) -> Domain {
     match address {
@@ -197,9 +196,8 @@ pub(super) fn interface_addresses(
     let all: Vec<(String, IpAddr)> = getifaddrs()?
         .filter_map(|found| Some((found.interface_name, address_of(&found.address?)?)))
         .collect();
-    let owner = |(name, address): &&(String, IpAddr)| {
-        *address == local && on.is_none_or(|on| on == name)
-    };
+    let owner =
+        |(name, address): &&(String, IpAddr)| *address == local && on.is_none_or(|on| on == name);
     let Some((name, _)) = all.iter().find(owner) else {
         return Ok((NextHop::default(), None));
     };

@@ -55,7 +55,9 @@ pub enum Error {
         peer: String,
     },
     /// The kernel does not say whether it has TCP-AO.
-    #[error("peer {peer} has `ao_keys`, but whether this kernel has TCP-AO cannot be found out: {source}")]
+    #[error(
+        "peer {peer} has `ao_keys`, but whether this kernel has TCP-AO cannot be found out: {source}"
+    )]
     TcpAoUnknown {
         /// The peer's name.
         peer: String,

@@ -251,8 +251,6 @@ mod tests {
             "name": "leaf", "interface": "eth0", "remote_as": "external", "state": "active",
             "for": "5s", "reason": "waiting for a router advertisement on eth0",
         });
-        assert!(
-            routes(&[leaf]).starts_with("peer leaf  eth0 AS external  active for 5s: waiting")
-        );
+        assert!(routes(&[leaf]).starts_with("peer leaf  eth0 AS external  active for 5s: waiting"));
     }
 }

@@ -125,7 +125,11 @@ fn between_fields(config: &Config) -> Vec<(String, String)> {
 
 /// The services that peers are limited to must be there.
 fn services_of_peers(config: &Config) -> Vec<(String, String)> {
-    let known: HashSet<&str> = config.services.iter().map(|one| one.name.as_str()).collect();
+    let known: HashSet<&str> = config
+        .services
+        .iter()
+        .map(|one| one.name.as_str())
+        .collect();
     let mut problems = Vec::new();
     for (index, peer) in config.bgp.iter().flat_map(|bgp| &bgp.peers).enumerate() {
         for (at, name) in peer.services.iter().flatten().enumerate() {

@@ -42,6 +42,13 @@ pub(crate) fn routes(prefixes: &[&str], attributes: Attributes) -> DesiredRoutes
     desired
 }
 
+fn parsed(text: &str) -> Bgp {
+    let config: Bgp = toml::from_str(text).unwrap();
+    config.validate().unwrap();
+    assert_eq!(config.problems(), []);
+    config
+}
+
 /// A speaker with AS 64512 and identifier 10.0.0.1.
 pub(crate) struct Node {
     speaker: Option<Speaker>,
@@ -91,10 +98,20 @@ impl Node {
         ))
     }
 
+    /// Why a speaker with these peers does not start. Inside a runtime.
+    pub(crate) fn refused(peers: &str) -> String {
+        let config = parsed(&format!(
+            "local_as = 64512\nrouter_id = \"10.0.0.1\"\n{peers}"
+        ));
+        let (_desired, receiver) = watch::channel(Arc::new(DesiredRoutes::new(0)));
+        let (sender, _events) = mpsc::channel(1);
+        Speaker::spawn(&config, &receiver, &sender)
+            .expect_err("the speaker starts")
+            .to_string()
+    }
+
     fn start_of(text: &str) -> Self {
-        let config: Bgp = toml::from_str(text).unwrap();
-        config.validate().unwrap();
-        assert_eq!(config.problems(), []);
+        let config = parsed(text);
         let (desired, receiver) = watch::channel(Arc::new(DesiredRoutes::new(0)));
         let (sender, events) = mpsc::channel(256);
         Self {

@@ -1,8 +1,6 @@
 //! Peers by interface: the routers at both ends of a link find each other without addresses of their own.
 
-use anycast_tests::peers::{
-    Bird, Frr, Router, RoutingDaemon, in_namespace, run, wait_until,
-};
+use anycast_tests::peers::{Bird, Frr, Router, RoutingDaemon, in_namespace, run, wait_until};
 use anycast_userspace::bgp::State;
 use anycast_userspace::config::bgp::RemoteAs;
 use anycast_userspace::rib::Attributes;
@@ -17,9 +15,17 @@ const ANY: &[&str] = &[IPV4, IPV6];
 fn bare_link() -> Router {
     let router = Router::new(1).unwrap();
     for family in ["-4", "-6"] {
-        run("ip", &[family, "address", "flush", "dev", "node1", "scope", "global"]).unwrap();
+        run(
+            "ip",
+            &[
+                family, "address", "flush", "dev", "node1", "scope", "global",
+            ],
+        )
+        .unwrap();
         router
-            .ip(&[family, "address", "flush", "dev", "router1", "scope", "global"])
+            .ip(&[
+                family, "address", "flush", "dev", "router1", "scope", "global",
+            ])
             .unwrap();
     }
     wait_until("the link-local addresses", LIMIT, || {
@@ -82,7 +88,8 @@ fn an_frr_that_knows_only_the_interface_gets_both_families_over_ipv6_next_hops()
             })
             .unwrap();
             frr.kill();
-            node.state("leaf", |state| state != State::Established).await;
+            node.state("leaf", |state| state != State::Established)
+                .await;
             frr.restart().unwrap();
             node.established("leaf").await;
         });
@@ -121,7 +128,11 @@ fn a_bird_that_knows_our_link_local_address_is_taken_when_it_connects() {
                     text.contains(IPV4) && text.contains(IPV6)
                 })
                 .unwrap();
-            assert!(seen.contains(&format!("BGP.next_hop: {ours}")) || seen.contains(&format!("BGP.next_hop: :: {ours}")), "{seen}");
+            assert!(
+                seen.contains(&format!("BGP.next_hop: {ours}"))
+                    || seen.contains(&format!("BGP.next_hop: :: {ours}")),
+                "{seen}"
+            );
         });
     });
 }

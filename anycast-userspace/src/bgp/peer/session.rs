@@ -104,10 +104,7 @@ impl Peer {
             interface,
             link_local: link_local.filter(|_| shares_link && local_address.is_ipv6()),
             communities: config.communities.clone(),
-            only_to_customer: self
-                .settings
-                .role
-                .is_some_and(Role::marks_only_to_customer),
+            only_to_customer: self.settings.role.is_some_and(Role::marks_only_to_customer),
         })
     }
 

@@ -125,9 +125,7 @@ pub(super) fn either(
     }
 }
 
-pub(super) fn ttl_security(
-    multihop: &Option<u8>,
-) -> impl FnOnce(&bool, &()) -> garde::Result + '_ {
+pub(super) fn ttl_security(multihop: &Option<u8>) -> impl FnOnce(&bool, &()) -> garde::Result + '_ {
     move |on, ()| match multihop {
         Some(255) if *on => Err(garde::Error::new(
             "means nothing with `multihop = 255`: every packet would pass",

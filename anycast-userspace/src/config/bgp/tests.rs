@@ -69,11 +69,7 @@ fn what_is_wrong_is_reported_at_its_field() {
         (at, "prefix = \"10.0.0.1/24\"", "peers[0].prefix"),
         (at, "prefix = \"10.0.0.1/32\"", "peers[0].prefix"),
         (at, "prefix = \"fe80::/64\"", "peers[0].prefix"),
-        (
-            at,
-            "prefix = \"10.0.0.0/24\"\nlimit = 0",
-            "peers[0].limit",
-        ),
+        (at, "prefix = \"10.0.0.0/24\"\nlimit = 0", "peers[0].limit"),
         (
             at,
             "prefix = \"10.0.0.0/24\"\ninterface = \"eth0\"",
@@ -84,9 +80,17 @@ fn what_is_wrong_is_reported_at_its_field() {
             "prefix = \"10.0.0.0/24\"\nsource = \"10.0.0.1\"",
             "peers[0].source",
         ),
-        ("65001", "65001\nprefix = \"10.0.0.0/24\"", "peers[0].prefix"),
+        (
+            "65001",
+            "65001\nprefix = \"10.0.0.0/24\"",
+            "peers[0].prefix",
+        ),
         ("65001", "65001\nlimit = 3", "peers[0].limit"),
-        (at, "interface = \"eth0\"\nmultihop = 2", "peers[0].multihop"),
+        (
+            at,
+            "interface = \"eth0\"\nmultihop = 2",
+            "peers[0].multihop",
+        ),
         (at, "interface = \"eth0\"\nbfd = {}", "peers[0].bfd"),
         ("65001", "65001\nhold_time = \"2s\"", "peers[0].hold_time"),
         (

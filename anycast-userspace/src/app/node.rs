@@ -17,20 +17,22 @@ use super::peers::Peers;
 use super::plane::LoadedPlane;
 use super::signals::Signals;
 use super::sockets;
+use super::words::OperatorsWords;
 use crate::addresses::ManagedAddresses;
 use crate::checks::{self, RunningChecks, Subject};
 use crate::config::bgp::{OverridesByState, Peer};
-use crate::config::{Announcer, Attributes, Config, Hook, Service};
+use crate::config::{Announcer, Attributes, Config, Hook, OnDisabled, Service};
 use crate::control::protocol::InterfaceStatus;
 use crate::control::server::{self, Server};
 use crate::controller::{Announcement, Channels, Controller, Facts, ServiceSettings, ShowPeers};
 use crate::dataplane::{self, DataPlane};
-use crate::decision::Pace;
+use crate::decision::{Orders, Pace};
 use crate::health;
 use crate::hooks::{self, RunningHooks};
 use crate::listener::Watcher;
 use crate::planes::{self, Modes};
 use crate::rib::{AttributesByPeer, DesiredRoutes};
+use crate::words::{self, Words};
 use crate::writer;
 
 /// The most time that hooks of the last transitions get before they are killed.
@@ -58,7 +60,11 @@ impl Node {
     ) -> anyhow::Result<()> {
         let interfaces = self.load(config)?;
         self.add_addresses(config).await?;
-        let settings: Vec<ServiceSettings> = self.settings(config)?;
+        let mut settings: Vec<ServiceSettings> = self.settings(config)?;
+        let mut words = OperatorsWords::gather(config);
+        for (settings, orders) in settings.iter_mut().zip(words.take_orders()) {
+            settings.orders = orders;
+        }
 
         let (check_reports, checks) = mpsc::channel(checks::REPORT_DEPTH);
         let (call_sender, calls) = mpsc::channel(server::DEPTH);
@@ -72,6 +78,10 @@ impl Node {
             modes: Arc::default(),
             prove: Arc::default(),
         });
+
+        let (file_reports, files) = mpsc::channel(words::FILE_REPORTS);
+        let (words_sender, words_seen) = watch::channel(Words::default());
+        let (keeper, saved) = words.start(words_seen, file_reports);
 
         self.peers.start(config, &routes_seen, peer_reports).await?;
         self.start_writer(&settings, modes_seen, map_reports, counter_requests)?;
@@ -93,6 +103,9 @@ impl Node {
             peers,
             modes,
             routes,
+            files,
+            words: words_sender,
+            saved,
             counters,
         };
         let controller = Controller::new(settings, facts, channels);
@@ -109,6 +122,7 @@ impl Node {
         serving.abort();
         // The writer ends, and gives the data plane back, when the controller's channels are gone.
         drop(controller);
+        keeper.await.context("the operator's words")?;
         if let Some(hooks) = self.hooks.take() {
             hooks.finish(LAST_HOOKS).await;
         }
@@ -227,7 +241,7 @@ impl Node {
                     name: &service.name,
                     addresses: &service.addresses,
                 };
-                checks::spawn(&subject, &service.checks, reports)
+                checks::spawn(&subject, service.running_checks(), reports)
             })
             .collect();
     }
@@ -295,7 +309,10 @@ fn to_the_controller(service: &Service, id: u32, peers: &[Peer]) -> ServiceSetti
             service.hold_down.0,
             service.damping,
         )
-        .with_needs(&service.needs),
+        .with_needs(&service.needs)
+        .unchecked_if(service.disabled && service.on_disabled == OnDisabled::Advertise),
+        orders: Orders::default(),
+        maintenance_file: service.maintenance_file.clone(),
         pace: Pace {
             linger: service.linger.0,
             drain_delay: service.drain_delay.0,

@@ -21,7 +21,10 @@ mod collision;
 mod connection;
 mod discovery;
 mod event;
+#[cfg(any(test, feature = "fuzzing"))]
+pub mod exercise;
 mod export;
+mod framing;
 mod group;
 mod linger;
 mod listener;
@@ -32,12 +35,14 @@ mod record;
 mod settings;
 mod socket;
 mod speaker;
+mod start;
 mod status;
 mod wire;
 
 pub use event::{Event, EventKind};
 pub use notification::Notification;
-pub use speaker::{Error, Speaker};
+pub use speaker::Speaker;
+pub use start::Error;
 pub use status::{
     AnnouncedRoute, GroupStatus, LastError, Listening, MessageCounts, Messages, Negotiated,
     PeerStatus, State, Status, Summary,

@@ -9,7 +9,7 @@ use ipnet::IpNet;
 use rustbgpd_fsm::{PeerConfig, default_send_hold_time};
 use rustbgpd_wire::{Afi, BgpRole, Safi};
 
-use super::speaker::Error;
+use super::start::Error;
 use crate::config;
 use crate::config::bgp::{AoKey, Family, Password, Role};
 

@@ -11,4 +11,5 @@ mod node;
 mod policy;
 mod roles;
 mod scripted;
+mod transport;
 mod unnumbered;

@@ -9,7 +9,8 @@ use tokio::io::Ready;
 
 use super::Peer;
 use crate::bgp::collision::{self, Origin, survivor};
-use crate::bgp::connection::{Happening, Incoming};
+use crate::bgp::connection::Happening;
+use crate::bgp::framing::Incoming;
 use crate::bgp::notification::{Cease, cease};
 use crate::bgp::status::State;
 

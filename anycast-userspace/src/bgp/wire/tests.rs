@@ -281,6 +281,27 @@ fn the_community_of_the_peer_joins_those_of_the_route_once() {
     );
 }
 
+#[test]
+fn routes_that_are_only_for_customers_carry_our_as_as_the_last_attribute() {
+    for marked in [true, false] {
+        let encoder = Encoder {
+            only_to_customer: marked,
+            ..encoder()
+        };
+        let attributes = Attributes {
+            large_communities: vec!["64512:1:2".parse().unwrap()],
+            ..Attributes::default()
+        };
+        let mut octets = BytesMut::new();
+        let delta = announce(attributes, hosts(1, false));
+        encoder.encode(&delta, &mut octets).unwrap();
+        let update = read(&octets).remove(0);
+        let last = update.attributes.last().unwrap();
+        let otc = *last == PathAttribute::OnlyToCustomer(4_200_000_000);
+        assert_eq!(otc, marked, "{last:?}");
+    }
+}
+
 fn prefixes() -> impl Strategy<Value = Vec<IpNet>> {
     let v4 = (any::<u32>(), 0u8..=32).prop_map(|(address, length)| {
         IpNet::new(IpAddr::V4(address.into()), length)

@@ -13,6 +13,7 @@ use anyhow::Context as _;
 use tokio::sync::{mpsc, watch};
 use tokio::task::JoinHandle;
 
+use super::announcements::announcements;
 use super::peers::Peers;
 use super::plane::LoadedPlane;
 use super::signals::Signals;
@@ -20,18 +21,18 @@ use super::sockets;
 use super::words::OperatorsWords;
 use crate::addresses::ManagedAddresses;
 use crate::checks::{self, RunningChecks, Subject};
-use crate::config::bgp::{OverridesByState, Peer};
-use crate::config::{Announcer, Attributes, Config, Hook, OnDisabled, Service};
+use crate::config::bgp::Peer;
+use crate::config::{Announcer, Config, Hook, OnDisabled, Service};
 use crate::control::protocol::InterfaceStatus;
 use crate::control::server::{self, Server};
-use crate::controller::{Announcement, Channels, Controller, Facts, ServiceSettings, ShowPeers};
+use crate::controller::{Channels, Controller, Facts, ServiceSettings, ShowPeers};
 use crate::dataplane::{self, DataPlane};
 use crate::decision::{Orders, Pace};
 use crate::health;
 use crate::hooks::{self, RunningHooks};
 use crate::listener::Watcher;
 use crate::planes::{self, Modes};
-use crate::rib::{AttributesByPeer, DesiredRoutes};
+use crate::rib::DesiredRoutes;
 use crate::words::{self, Words};
 use crate::writer;
 
@@ -270,30 +271,6 @@ fn in_the_maps(service: &Service) -> dataplane::Service {
         deny: service.deny.clone(),
         limits: service.limits,
     }
-}
-
-/// How the service is announced while up, degraded, draining: to all peers, and to those whose
-/// configuration replaces attributes.
-fn announcements(service: &Service, peers: &[Peer]) -> [Announcement; 3] {
-    type Told = fn(&OverridesByState, &Attributes) -> Attributes;
-    let states: [(Attributes, Told); 3] = [
-        (service.attributes.up.clone(), OverridesByState::up),
-        (service.attributes.degraded(), OverridesByState::degraded),
-        (service.attributes.draining(), OverridesByState::draining),
-    ];
-    states.map(|(attributes, told)| {
-        let by_peer: AttributesByPeer = peers
-            .iter()
-            .filter_map(|peer| {
-                let overrides = peer.attributes.as_ref()?;
-                Some((peer.name.clone(), Arc::new(told(overrides, &attributes))))
-            })
-            .collect();
-        Announcement {
-            attributes: Arc::new(attributes),
-            by_peer: (!by_peer.is_empty()).then(|| Arc::new(by_peer)),
-        }
-    })
 }
 
 fn to_the_controller(service: &Service, id: u32, peers: &[Peer]) -> ServiceSettings {

@@ -71,7 +71,15 @@ impl Link {
     )]
     fn open(interface: &str) -> io::Result<Self> {
         let index = nix::net::if_::if_nametoindex(interface)?;
-        let socket = Socket::new(Domain::IPV6, Type::RAW, Some(Protocol::ICMPV6))?;
+        let socket =
+            Socket::new(Domain::IPV6, Type::RAW, Some(Protocol::ICMPV6)).map_err(|error| {
+                match error.kind() {
+                    io::ErrorKind::PermissionDenied => {
+                        io::Error::other("router advertisements need CAP_NET_RAW")
+                    }
+                    _ => error,
+                }
+            })?;
         socket.set_nonblocking(true)?;
         sockopt::accept_icmpv6(socket.as_fd(), &[ROUTER_SOLICITATION, ROUTER_ADVERTISEMENT])?;
         socket.bind_device(Some(interface.as_bytes()))?;

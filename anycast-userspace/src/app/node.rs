@@ -13,6 +13,7 @@ use anyhow::Context as _;
 use tokio::sync::{mpsc, watch};
 use tokio::task::JoinHandle;
 
+use super::announcements::announcements;
 use super::peers::Peers;
 use super::plane::LoadedPlane;
 use super::signals::Signals;
@@ -20,6 +21,7 @@ use super::sockets;
 use super::words::OperatorsWords;
 use crate::addresses::ManagedAddresses;
 use crate::checks::{self, RunningChecks, Subject};
+use crate::config::bgp::Peer;
 use crate::config::{Announcer, Config, Hook, OnDisabled, Service};
 use crate::control::protocol::InterfaceStatus;
 use crate::control::server::{self, Server};
@@ -200,13 +202,14 @@ impl Node {
             .idle_plane
             .as_ref()
             .context("the data plane is loaded")?;
+        let peers = config.bgp.as_ref().map_or(&[][..], |bgp| &bgp.peers);
         config
             .services
             .iter()
             .enumerate()
             .map(|(index, service)| {
                 let id = plane.id(index).context("every service has an id")?;
-                Ok(to_the_controller(service, id))
+                Ok(to_the_controller(service, id, peers))
             })
             .collect()
     }
@@ -270,7 +273,7 @@ fn in_the_maps(service: &Service) -> dataplane::Service {
     }
 }
 
-fn to_the_controller(service: &Service, id: u32) -> ServiceSettings {
+fn to_the_controller(service: &Service, id: u32, peers: &[Peer]) -> ServiceSettings {
     let announces = service.announce.contains(&Announcer::Bgp);
     ServiceSettings {
         name: service.name.clone(),
@@ -300,12 +303,7 @@ fn to_the_controller(service: &Service, id: u32) -> ServiceSettings {
             Vec::new()
         },
         peers: service.peers.as_deref().map(Arc::from),
-        attributes: [
-            service.attributes.up.clone(),
-            service.attributes.degraded(),
-            service.attributes.draining(),
-        ]
-        .map(Arc::new),
+        attributes: announcements(service, peers),
     }
 }
 

@@ -51,16 +51,16 @@ impl Peers {
         let watched = || {
             bgp.peers
                 .iter()
-                .filter_map(|peer| Some((peer, peer.bfd.as_ref()?)))
+                .filter_map(|peer| Some((peer, peer.address?, peer.bfd.as_ref()?)))
         };
         if watched().next().is_none() {
             return Ok(());
         }
         let (manager, events) = bfd::Manager::spawn().context("cannot start BFD")?;
-        for (peer, settings) in watched() {
+        for (peer, address, settings) in watched() {
             let session = bfd::Peer {
                 name: peer.name.clone(),
-                address: peer.address,
+                address,
                 source: peer.source,
                 interface: peer.interface.clone(),
                 vrf: peer.device.clone(),
@@ -121,17 +121,15 @@ impl ShowPeers for Peers {
                 None => Vec::new(),
             };
             let status = speaker.status().await;
-            status
-                .peers
-                .iter()
-                .filter_map(|peer| {
-                    let mut shown = serde_json::to_value(peer).ok()?;
-                    if let Some(session) = bfd.iter().find(|session| session.peer == *peer.name) {
-                        shown["bfd"] = serde_json::to_value(session).ok()?;
-                    }
-                    Some(shown)
-                })
-                .collect()
+            let groups = status.groups.iter().map(serde_json::to_value);
+            let peers = status.peers.iter().filter_map(|peer| {
+                let mut shown = serde_json::to_value(peer).ok()?;
+                if let Some(session) = bfd.iter().find(|session| session.peer == *peer.name) {
+                    shown["bfd"] = serde_json::to_value(session).ok()?;
+                }
+                Some(shown)
+            });
+            peers.chain(groups.filter_map(Result::ok)).collect()
         })
     }
 }

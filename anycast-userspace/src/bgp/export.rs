@@ -82,7 +82,7 @@ impl<'a> Chooser<'a> {
         Self {
             encoder,
             services: settings.config.services.as_deref(),
-            peer: &settings.name,
+            peer: settings.policy_name(),
             last: None,
         }
     }
@@ -107,7 +107,11 @@ impl<'a> Chooser<'a> {
             && self.encoder.carries(prefix);
         if !chosen {
             Choice::NotForThisPeer
-        } else if self.encoder.next_hop(prefix, &route.attributes).is_none() {
+        } else if self
+            .encoder
+            .next_hop(prefix, route.attributes_for(self.peer))
+            .is_none()
+        {
             Choice::NoNextHop(family_of(prefix))
         } else {
             Choice::Announce
@@ -117,7 +121,7 @@ impl<'a> Chooser<'a> {
     /// The attributes that a route has for the peer, if it goes there.
     fn attributes(&mut self, prefix: &IpNet, route: &'a Route) -> Option<&'a Arc<Attributes>> {
         match self.choose(prefix, route) {
-            Choice::Announce => Some(&route.attributes),
+            Choice::Announce => Some(route.attributes_for(self.peer)),
             Choice::NoNextHop(_) | Choice::NotForThisPeer => None,
         }
     }

@@ -33,7 +33,7 @@ use crate::planes::{Counters, CountersRequest, MapReport, Modes, PeerReport};
 use crate::rib::DesiredRoutes;
 use crate::words::{FileReport, Saved, Words};
 
-pub use service::ServiceSettings;
+pub use service::{Announcement, ServiceSettings};
 pub use status::{Facts, ShowPeers};
 
 use service::Service;

@@ -10,7 +10,7 @@ use ipnet::IpNet;
 
 use crate::decision::{DataPlaneMode, Lifecycle, Orders, Pace, Plan, RouteState};
 use crate::health::{self, Health};
-use crate::rib::{Attributes, DesiredRoutes, Route};
+use crate::rib::{Attributes, AttributesByPeer, DesiredRoutes, Route};
 
 /// What the controller must know of a service.
 #[derive(Clone, Debug)]
@@ -36,7 +36,16 @@ pub struct ServiceSettings {
     /// The file that takes it away while it is there, to be named to operators.
     pub maintenance_file: Option<PathBuf>,
     /// Path attributes while up, degraded, draining.
-    pub attributes: [Arc<Attributes>; 3],
+    pub attributes: [Announcement; 3],
+}
+
+/// How a service is announced in one of its states.
+#[derive(Clone, Debug, Default)]
+pub struct Announcement {
+    /// To every peer that is told nothing else.
+    pub attributes: Arc<Attributes>,
+    /// To those that are.
+    pub by_peer: Option<Arc<AttributesByPeer>>,
 }
 
 pub(super) struct Service {
@@ -111,17 +120,18 @@ impl Service {
 
     fn routes(&self) -> impl Iterator<Item = (IpNet, Route)> {
         let [up, degraded, draining] = &self.settings.attributes;
-        let attributes = match self.life.plan().route {
+        let announcement = match self.life.plan().route {
             Some(RouteState::Up) => Some(up),
             Some(RouteState::Degraded) => Some(degraded),
             Some(RouteState::Draining) => Some(draining),
             None => None,
         };
-        attributes.into_iter().flat_map(move |attributes| {
+        announcement.into_iter().flat_map(move |announcement| {
             self.settings.prefixes.iter().map(move |prefix| {
                 let route = Route {
                     service: Arc::clone(&self.service_name),
-                    attributes: Arc::clone(attributes),
+                    attributes: Arc::clone(&announcement.attributes),
+                    by_peer: announcement.by_peer.clone(),
                     peers: self.settings.peers.clone(),
                 };
                 (*prefix, route)

@@ -1,11 +1,15 @@
 //! The routes that the controller wants announced, as one value with a generation.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use ipnet::IpNet;
 
 use super::Attributes;
 use super::shared_map::{Change, SharedMap};
+
+/// Attributes for some peers, by name.
+pub type AttributesByPeer = BTreeMap<String, Arc<Attributes>>;
 
 /// One route to announce.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -14,6 +18,8 @@ pub struct Route {
     pub service: Arc<str>,
     /// How it is announced. Routes that share one `Arc` compare and pack fastest.
     pub attributes: Arc<Attributes>,
+    /// How it is announced to those peers that are told something else.
+    pub by_peer: Option<Arc<AttributesByPeer>>,
     /// The peers that get it, by name; `None`: all of them.
     pub peers: Option<Arc<[String]>>,
 }
@@ -24,20 +30,23 @@ impl Route {
         Self {
             service: service.into(),
             attributes: Arc::new(attributes),
+            by_peer: None,
             peers: None,
         }
     }
 
     /// Whether another route shares all of this one's parts (cheap; equal parts may still be apart).
     pub fn is_same(&self, other: &Self) -> bool {
-        let same_peers = match (&self.peers, &other.peers) {
-            (None, None) => true,
-            (Some(ours), Some(theirs)) => Arc::ptr_eq(ours, theirs),
-            (Some(_), None) | (None, Some(_)) => false,
-        };
-        same_peers
+        same(self.peers.as_ref(), other.peers.as_ref())
+            && same(self.by_peer.as_ref(), other.by_peer.as_ref())
             && Arc::ptr_eq(&self.attributes, &other.attributes)
             && Arc::ptr_eq(&self.service, &other.service)
+    }
+
+    /// How it is announced to the peer of this name.
+    pub fn attributes_for(&self, peer: &str) -> &Arc<Attributes> {
+        let own = self.by_peer.as_ref().and_then(|told| told.get(peer));
+        own.unwrap_or(&self.attributes)
     }
 
     /// Whether the peer of this name is among those that get it.
@@ -45,6 +54,14 @@ impl Route {
         self.peers
             .as_ref()
             .is_none_or(|names| names.iter().any(|name| name == peer))
+    }
+}
+
+fn same<T: ?Sized>(ours: Option<&Arc<T>>, theirs: Option<&Arc<T>>) -> bool {
+    match (ours, theirs) {
+        (None, None) => true,
+        (Some(ours), Some(theirs)) => Arc::ptr_eq(ours, theirs),
+        (Some(_), None) | (None, Some(_)) => false,
     }
 }
 

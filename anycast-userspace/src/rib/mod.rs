@@ -15,5 +15,5 @@ mod shared_map;
 pub use adj_rib_out::{AdjRibOut, Delta};
 pub use attributes::{Attributes, NextHop};
 pub use community::{Community, ExtendedCommunity, LargeCommunity};
-pub use desired::{DesiredRoutes, Route};
+pub use desired::{AttributesByPeer, DesiredRoutes, Route};
 pub use shared_map::Change;

@@ -55,10 +55,10 @@ pub trait RoutingDaemon: Sized {
     /// It does not answer.
     fn table(&self) -> Result<Table>;
 
-    /// Makes it ask the node for its routes again (RFC 2918).
+    /// Makes it look at the node's routes again; those that can ask the node for them (RFC 2918).
     ///
     /// # Errors
-    /// It does not answer, or cannot.
+    /// It does not answer.
     fn refresh(&self) -> Result<()>;
 
     /// Kills it, as a crash would.

@@ -71,7 +71,7 @@ fn crowd() -> DesiredRoutes {
     desired
 }
 
-const CASES: [Case; 6] = [
+const CASES: [Case; 7] = [
     Case {
         name: "external, every attribute, both families, enhanced refresh, End-of-RIB, role",
         remote_as: EXTERNAL,
@@ -142,6 +142,19 @@ const CASES: [Case; 6] = [
         updates: 6,
         words: &["AS Path segment: 64512"],
         absent: &["MULTI_EXIT_DISC", "COMMUNIT", "LOCAL_PREF"],
+    },
+    Case {
+        name: "provider of the peer: OTC (RFC 9234)",
+        remote_as: EXTERNAL,
+        options: "role = \"provider\"\nnext_hop = { ipv6 = \"fd00:1::1\" }",
+        ipv6: false,
+        // Role (9): customer.
+        capabilities: &[9, 1, 3],
+        wanted: || routes(&THREE, Attributes::default()),
+        next_hops: ["10.0.1.1", "fd00:1::1"],
+        updates: 6,
+        words: &["Path Attribute - OTC: 64512"],
+        absent: &[],
     },
     Case {
         name: "IPv4 with an IPv6 next hop in MP_REACH_NLRI (RFC 8950)",
@@ -338,6 +351,10 @@ fn plain(attributes: &Value) -> Value {
     let fields = plain.as_object_mut().unwrap();
     fields.remove("confederation-path");
     fields.entry("as-path").or_insert_with(|| json!([]));
+    // ExaBGP 4 does not know OTC (35), which is optional and transitive, and shows its octets.
+    if let Some(otc) = fields.remove("attribute-0x23-0xC0") {
+        fields.insert("otc".to_owned(), otc);
+    }
     if let Some(extended) = fields.get_mut("extended-community") {
         let words = extended
             .as_array()
@@ -358,6 +375,9 @@ fn expected(case: &Case, attributes: &Attributes) -> Value {
         1 + usize::from(attributes.prepend)
     };
     let mut fields = json!({ "origin": "igp", "as-path": vec![64512; path] });
+    if case.options.contains("provider") {
+        fields["otc"] = "0x0000FC00".into();
+    }
     if let Some(med) = attributes.med {
         fields["med"] = med.into();
     }

@@ -3,11 +3,17 @@
 mod bird;
 mod crowd;
 mod decoders;
+mod dynamic;
 mod errors;
 mod frr;
 mod hostile;
 mod interop;
+mod keys;
 mod liveness;
 mod mutations;
 mod node;
+mod policy;
+mod roles;
 mod scripted;
+mod transport;
+mod unnumbered;

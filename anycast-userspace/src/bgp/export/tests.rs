@@ -6,6 +6,7 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use proptest::prelude::*;
 
 use super::*;
+use crate::bgp::settings::resolve;
 use crate::config::Bgp;
 use crate::rib::NextHop;
 
@@ -17,13 +18,7 @@ fn settings() -> PeerSettings {
          remote_as = 65001\nservices = [\"dns\", \"web\"]\nmax_prefixes = {LIMIT}\n"
     );
     let config: Bgp = toml::from_str(&text).unwrap();
-    PeerSettings {
-        name: "r1".into(),
-        local_as: config.local_as,
-        router_id: config.router_id,
-        password: None,
-        config: config.peers[0].clone(),
-    }
+    resolve(&config).unwrap()[0].settings().clone()
 }
 
 /// A session over IPv4 that carries both families and has no next hop for IPv6.
@@ -39,6 +34,7 @@ fn encoder() -> Encoder {
         interface: NextHop::default(),
         link_local: None,
         communities: Vec::new(),
+        only_to_customer: false,
     }
 }
 

@@ -1,62 +1,25 @@
-//! Socket options that no safe crate offers: TCP MD5 signatures, GTSM, and a probe for TCP-AO.
+//! Socket options that no safe crate offers: the keys of `keys`, GTSM, the ICMPv6 filter.
 //!
 //! The only `unsafe` code of this crate outside the map ABI: each function is one system call with
 //! a pointer to a value that outlives it. It decides nothing; callers say what to set.
 
+mod keys;
+
 use std::io;
 use std::mem::size_of;
-use std::net::IpAddr;
 use std::os::fd::{AsRawFd, BorrowedFd};
 
 use libc::{c_int, socklen_t};
 
-/// linux/tcp.h: the peer of a key may be a prefix (Linux 4.13).
-const TCP_MD5SIG_EXT: c_int = 32;
-const TCP_MD5SIG_FLAG_PREFIX: u8 = 1;
+pub use keys::{AoAlgorithm, AoKey, add_ao_key, set_md5_key};
+
 /// linux/tcp.h: `TCP_AO_INFO` (Linux 6.7).
 const TCP_AO_INFO: c_int = 40;
-/// linux/tcp.h: `TCP_MD5SIG_MAXKEYLEN`.
-const MAX_KEY: usize = 80;
 /// linux/in.h (Linux 2.6.34) and linux/in6.h (Linux 4.14).
 const IP_MINTTL: c_int = 21;
 const IPV6_MINHOPCOUNT: c_int = 73;
-
-/// `struct sockaddr_in` or `sockaddr_in6` of linux/in.h and in6.h, in the room of a `sockaddr_storage`.
-#[repr(C, align(8))]
-struct Address([u8; 128]);
-
-impl Address {
-    /// The address without a port; a scope plays no part in keys.
-    fn new(address: IpAddr) -> Self {
-        let mut octets = [0; 128];
-        let family = match address {
-            IpAddr::V4(v4) => {
-                octets[4..8].copy_from_slice(&v4.octets());
-                libc::AF_INET
-            }
-            IpAddr::V6(v6) => {
-                octets[8..24].copy_from_slice(&v6.octets());
-                libc::AF_INET6
-            }
-        };
-        let family = u16::try_from(family).expect("address families are small");
-        octets[..2].copy_from_slice(&family.to_ne_bytes());
-        Self(octets)
-    }
-}
-
-/// `struct tcp_md5sig` of linux/tcp.h.
-#[repr(C)]
-struct TcpMd5Sig {
-    address: Address,
-    flags: u8,
-    prefix_length: u8,
-    key_length: u16,
-    interface: c_int,
-    key: [u8; MAX_KEY],
-}
-
-const _: () = assert!(size_of::<TcpMd5Sig>() == 216);
+/// linux/icmpv6.h
+const ICMPV6_FILTER: c_int = 1;
 
 /// Whether the kernel signs with TCP-AO (RFC 5925): Linux 6.7 built with `CONFIG_TCP_AO`.
 ///
@@ -101,47 +64,6 @@ pub fn has_tcp_ao(socket: BorrowedFd<'_>) -> io::Result<bool> {
     }
 }
 
-/// Signs and expects signatures (RFC 2385) on connections with `peer`, or with all of `peer`/`prefix_length`.
-///
-/// An empty key removes the one that is set. On a listening socket it holds for connections to come.
-///
-/// # Errors
-/// `InvalidInput` for a key over 80 octets; otherwise the kernel's: it may be built without signatures.
-pub fn set_md5_key(
-    socket: BorrowedFd<'_>,
-    peer: IpAddr,
-    prefix_length: Option<u8>,
-    key: &[u8],
-) -> io::Result<()> {
-    let key_length = u16::try_from(key.len())
-        .ok()
-        .filter(|_| key.len() <= MAX_KEY)
-        .ok_or_else(|| {
-            io::Error::new(
-                io::ErrorKind::InvalidInput,
-                "an MD5 key has at most 80 octets",
-            )
-        })?;
-    let mut option = TcpMd5Sig {
-        address: Address::new(peer),
-        flags: 0,
-        prefix_length: 0,
-        key_length,
-        interface: 0,
-        key: [0; MAX_KEY],
-    };
-    option.key[..key.len()].copy_from_slice(key);
-    let name = match prefix_length {
-        None => libc::TCP_MD5SIG,
-        Some(length) => {
-            option.flags = TCP_MD5SIG_FLAG_PREFIX;
-            option.prefix_length = length;
-            TCP_MD5SIG_EXT
-        }
-    };
-    set(socket, libc::IPPROTO_TCP, name, &option)
-}
-
 /// Drops packets that arrive with a lower TTL or hop limit (GTSM, RFC 5082). 0 turns it off.
 ///
 /// # Errors
@@ -153,6 +75,19 @@ pub fn set_min_ttl(socket: BorrowedFd<'_>, ipv4: bool, ttl: u8) -> io::Result<()
         (libc::IPPROTO_IPV6, IPV6_MINHOPCOUNT)
     };
     set(socket, level, name, &c_int::from(ttl))
+}
+
+/// Lets a raw ICMPv6 socket receive only these types (`ICMP6_FILTER`, RFC 3542 §3.2).
+///
+/// # Errors
+/// The kernel's.
+pub fn accept_icmpv6(socket: BorrowedFd<'_>, types: &[u8]) -> io::Result<()> {
+    // linux/icmpv6.h: a set bit blocks.
+    let mut filter = [u32::MAX; 8];
+    for kind in types {
+        filter[usize::from(kind >> 5)] &= !(1 << (kind & 31));
+    }
+    set(socket, libc::IPPROTO_ICMPV6, ICMPV6_FILTER, &filter)
 }
 
 fn set<T>(socket: BorrowedFd<'_>, level: c_int, name: c_int, value: &T) -> io::Result<()> {
@@ -179,7 +114,7 @@ fn length_of<T>() -> socklen_t {
 
 #[cfg(test)]
 mod tests {
-    use std::net::{Ipv4Addr, SocketAddr, TcpListener};
+    use std::net::{IpAddr, Ipv4Addr, SocketAddr, TcpListener};
     use std::os::fd::AsFd;
     use std::time::Duration;
 
@@ -237,6 +172,41 @@ mod tests {
         let address = listener.local_addr().unwrap();
         assert!(connects(address, |socket| socket.set_ttl_v4(255).unwrap()));
         assert!(!connects(address, |socket| socket.set_ttl_v4(254).unwrap()));
+    }
+
+    #[test]
+    fn only_the_same_tcp_ao_key_connects_where_the_kernel_has_it() {
+        let listener = TcpListener::bind((LOOPBACK, 0)).unwrap();
+        let key = AoKey {
+            send_id: 1,
+            receive_id: 1,
+            algorithm: AoAlgorithm::HmacSha1,
+            secret: b"sesame",
+            preferred: false,
+        };
+        let added = add_ao_key(listener.as_fd(), LOOPBACK, 32, &key);
+        if !has_tcp_ao(listener.as_fd()).unwrap() {
+            assert_eq!(
+                added.unwrap_err().raw_os_error(),
+                Some(libc::ENOPROTOOPT),
+                "a kernel without TCP-AO says so"
+            );
+            return;
+        }
+        added.unwrap();
+        let address = listener.local_addr().unwrap();
+        for (secret, want) in [(&b"sesame"[..], true), (b"other", false)] {
+            let connected = connects(address, |socket| {
+                let ours = AoKey {
+                    secret,
+                    preferred: true,
+                    ..key
+                };
+                add_ao_key(socket.as_fd(), LOOPBACK, 32, &ours).unwrap();
+            });
+            assert_eq!(connected, want, "{secret:?}");
+        }
+        assert!(!connects(address, |_| {}), "without a key");
     }
 
     #[test]

@@ -34,7 +34,7 @@ pub(crate) fn run_targets(args: &Args) -> anyhow::Result<()> {
     let toolchain = ensure()?;
     let sanitizer = sanitizer(toolchain);
     for target in &chosen {
-        run(fuzz(
+        run(&mut fuzz(
             toolchain,
             &["build", target, "--sanitizer", sanitizer],
         ))?;
@@ -64,8 +64,9 @@ pub(crate) fn run_targets(args: &Args) -> anyhow::Result<()> {
     Ok(())
 }
 
-/// The targets still compile, and clippy finds nothing in them. Needs no fuzzer.
+/// The targets still compile, and clippy finds nothing in them. Needs no nightly and no cargo-fuzz.
 pub(crate) fn lint() -> anyhow::Result<()> {
+    ensure_compiler()?;
     run(cargo(&["fmt", "--check"]).current_dir(directory()))?;
     run(cargo(&["clippy", "--all-targets", "--", "--deny=warnings"])
         .current_dir(directory())
@@ -111,11 +112,17 @@ fn fuzz(toolchain: &str, args: &[&str]) -> Command {
     command
 }
 
-/// cargo-fuzz, a C++ compiler for the fuzzer, and the toolchain to use.
-fn ensure() -> anyhow::Result<&'static str> {
-    if !packages::is_on_path("c++") {
-        packages::install(&["g++"])?;
+/// The fuzzer is C++.
+fn ensure_compiler() -> anyhow::Result<()> {
+    if packages::is_on_path("c++") {
+        return Ok(());
     }
+    packages::install(&["g++"])
+}
+
+/// cargo-fuzz, a compiler for the fuzzer, and the toolchain to use.
+fn ensure() -> anyhow::Result<&'static str> {
+    ensure_compiler()?;
     if output_of("cargo", &["fuzz", "--version"]).is_none() {
         say("building cargo-fuzz, which takes a few minutes");
         run(&mut cargo(&["install", "cargo-fuzz", "--locked"]))?;

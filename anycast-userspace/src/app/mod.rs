@@ -1,6 +1,7 @@
 //! The composition root: builds the parts from the configuration, joins them, and takes them down in
 //! order. It makes no decisions of its own.
 
+mod announcements;
 mod node;
 mod peers;
 mod plane;

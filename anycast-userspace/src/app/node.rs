@@ -15,6 +15,7 @@ use tokio::task::JoinHandle;
 use tokio::time::timeout;
 
 use super::Options;
+use super::announcements::announcements;
 use super::peers::Peers;
 use super::plane::{CountedAddresses, LoadedPlane};
 use super::signals::Signals;
@@ -23,6 +24,7 @@ use super::verdicts::VerdictReader;
 use super::words::OperatorsWords;
 use crate::addresses::ManagedAddresses;
 use crate::checks::{self, RunningChecks, Subject};
+use crate::config::bgp::Peer;
 use crate::config::{Announcer, Config, Hook, OnDisabled, Service};
 use crate::control::protocol::InterfaceStatus;
 use crate::control::server::{self, Server};
@@ -247,13 +249,14 @@ impl Node {
             .idle_plane
             .as_ref()
             .context("the data plane is loaded")?;
+        let peers = config.bgp.as_ref().map_or(&[][..], |bgp| &bgp.peers);
         config
             .services
             .iter()
             .enumerate()
             .map(|(index, service)| {
                 let id = plane.id(index).context("every service has an id")?;
-                Ok(to_the_controller(service, id))
+                Ok(to_the_controller(service, id, peers))
             })
             .collect()
     }
@@ -317,7 +320,7 @@ fn in_the_maps(service: &Service) -> dataplane::Service {
     }
 }
 
-fn to_the_controller(service: &Service, id: u32) -> ServiceSettings {
+fn to_the_controller(service: &Service, id: u32, peers: &[Peer]) -> ServiceSettings {
     let announces = service.announce.contains(&Announcer::Bgp);
     ServiceSettings {
         name: service.name.clone(),
@@ -347,12 +350,7 @@ fn to_the_controller(service: &Service, id: u32) -> ServiceSettings {
             Vec::new()
         },
         peers: service.peers.as_deref().map(Arc::from),
-        attributes: [
-            service.attributes.up.clone(),
-            service.attributes.degraded(),
-            service.attributes.draining(),
-        ]
-        .map(Arc::new),
+        attributes: announcements(service, peers),
     }
 }
 

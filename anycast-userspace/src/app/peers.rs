@@ -52,20 +52,21 @@ impl Peers {
         let watched = || {
             bgp.peers
                 .iter()
-                .filter_map(|peer| Some((peer, peer.bfd.as_ref()?)))
+                .filter_map(|peer| Some((peer, peer.address?, peer.bfd.as_ref()?)))
         };
         if watched().next().is_none() {
             return Ok(());
         }
         let (manager, events) = bfd::Manager::spawn().context("cannot start BFD")?;
-        for (peer, settings) in watched() {
+        for (peer, address, settings) in watched() {
             let session = bfd::Peer {
                 name: peer.name.clone(),
-                address: peer.address,
+                address,
                 source: peer.source,
                 interface: peer.interface.clone(),
                 vrf: peer.device.clone(),
                 settings: settings.clone(),
+                key: bfd_key(settings).with_context(|| format!("BFD with peer {}", peer.name))?,
             };
             manager
                 .add(session)
@@ -121,17 +122,15 @@ impl ShowPeers for Peers {
                 None => Vec::new(),
             };
             let status = speaker.status().await;
-            status
-                .peers
-                .iter()
-                .filter_map(|peer| {
-                    let mut shown = serde_json::to_value(peer).ok()?;
-                    if let Some(session) = bfd.iter().find(|session| session.peer == *peer.name) {
-                        shown["bfd"] = serde_json::to_value(session).ok()?;
-                    }
-                    Some(shown)
-                })
-                .collect()
+            let groups = status.groups.iter().map(serde_json::to_value);
+            let peers = status.peers.iter().filter_map(|peer| {
+                let mut shown = serde_json::to_value(peer).ok()?;
+                if let Some(session) = bfd.iter().find(|session| session.peer == *peer.name) {
+                    shown["bfd"] = serde_json::to_value(session).ok()?;
+                }
+                Some(shown)
+            });
+            peers.chain(groups.filter_map(Result::ok)).collect()
         })
     }
 }
@@ -155,6 +154,27 @@ impl MeasurePeers for Peers {
                 .collect()
         })
     }
+}
+
+/// The secret of a session, from the configuration or the first line of its file.
+fn bfd_key(settings: &config::bfd::Bfd) -> anyhow::Result<Option<bfd::auth::Key>> {
+    let Some(auth) = &settings.auth else {
+        return Ok(None);
+    };
+    let secret = match (&auth.secret, &auth.secret_file) {
+        (Some(secret), _) => secret.reveal().to_owned(),
+        (None, Some(path)) => {
+            let text = std::fs::read_to_string(path)
+                .with_context(|| format!("the secret file {} cannot be read", path.display()))?;
+            text.lines().next().unwrap_or_default().to_owned()
+        }
+        (None, None) => String::new(),
+    };
+    Ok(Some(bfd::auth::Key::new(
+        auth.kind,
+        auth.key_id,
+        secret.as_bytes(),
+    )?))
 }
 
 /// Translates the speaker's events for the controller.

@@ -5,17 +5,16 @@
 use std::collections::BTreeMap;
 use std::future::poll_fn;
 use std::hash::{BuildHasher as _, RandomState};
-use std::io;
 use std::net::IpAddr;
 use std::num::NonZeroU32;
 use std::task::Poll;
 use std::time::{Duration, Instant};
 
-use thiserror::Error;
 use tokio::sync::mpsc::{self, Permit};
 use tokio::sync::{oneshot, watch};
 
 use super::demux::{Stray, Table};
+use super::error::AddError;
 use super::event::{Backlog, Event};
 use super::iana::State;
 use super::packet::Control;
@@ -28,48 +27,6 @@ use crate::config::bfd::Bfd;
 const BATCH: usize = 256;
 /// How long to wait when no session has anything to wait for.
 const IDLE: Duration = Duration::from_secs(3600);
-
-/// Why a peer cannot be watched.
-#[derive(Debug, Error)]
-pub enum AddError {
-    /// The port is taken, the VRF is missing, or a privilege is.
-    #[error("cannot listen for BFD packets on UDP port {port}{}: {source}{}",
-        vrf.as_ref().map(|vrf| format!(" in {vrf}")).unwrap_or_default(),
-        in_use_hint(source))]
-    Listen {
-        /// The port.
-        port: u16,
-        /// The VRF.
-        vrf: Option<String>,
-        /// What the kernel says.
-        source: io::Error,
-    },
-    /// Packets of the two could not be told apart.
-    #[error("a BFD session with {0} is already there")]
-    Duplicate(IpAddr),
-    /// The same address is on every link.
-    #[error("{0} is a link-local address: an interface is needed")]
-    NoInterface(IpAddr),
-    /// An IPv4 address for an IPv6 peer, or the reverse.
-    #[error("{local} cannot send to {address}: they are of different families")]
-    Families {
-        /// The peer's address.
-        address: IpAddr,
-        /// Ours.
-        local: IpAddr,
-    },
-    /// BFD was shut down.
-    #[error("BFD has been shut down")]
-    Stopped,
-}
-
-fn in_use_hint(error: &io::Error) -> &'static str {
-    if error.kind() == io::ErrorKind::AddrInUse {
-        " (another BFD daemon, such as bird or bfdd, runs on this host)"
-    } else {
-        ""
-    }
-}
 
 /// A new session as its handle knows it.
 pub(super) type Added = (NonZeroU32, watch::Receiver<State>);

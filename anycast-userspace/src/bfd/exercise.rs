@@ -6,11 +6,14 @@ use std::time::{Duration, Instant};
 
 use arbitrary::{Arbitrary, Result, Unstructured};
 
+use super::auth::{Authenticator, Key};
 use super::iana::{Diagnostic, State};
 use super::machine::{Machine, Settings, Transition};
-use super::packet::{Control, Micros};
+use super::packet::{Control, Micros, Parsed};
+use crate::config::bfd::AuthType;
 
-/// The payload of one datagram: it is refused, or written as it was read.
+/// The payload of one datagram: it is refused, or written as it was read. No authentication takes it
+/// without the secret; what is signed with it is taken, by the meticulous types once.
 pub fn packet(data: &[u8]) {
     let Ok(parsed) = Control::parse(data) else {
         return;
@@ -19,6 +22,39 @@ pub fn packet(data: &[u8]) {
     let again = Control::parse(&octets).expect("what we write can be read");
     assert_eq!(again.control, parsed.control);
     assert_eq!(again.authentication, None);
+    for kind in KINDS {
+        is_signed_as_it_is_checked(&parsed, kind);
+    }
+}
+
+const KINDS: [AuthType; 5] = [
+    AuthType::Simple,
+    AuthType::KeyedMd5,
+    AuthType::MeticulousKeyedMd5,
+    AuthType::KeyedSha1,
+    AuthType::MeticulousKeyedSha1,
+];
+/// Long enough that no input guesses it.
+const SECRET: &[u8] = b"0123456789abcdef";
+
+fn is_signed_as_it_is_checked(parsed: &Parsed<'_>, kind: AuthType) {
+    let side = || Authenticator::new(Key::new(kind, 1, SECRET).ok(), 7);
+    let (now, detection_time) = (Instant::now(), Duration::from_millis(150));
+    let (mut ours, mut theirs) = (side(), side());
+    assert!(
+        theirs.check(parsed, detection_time, now).is_err(),
+        "{kind}: taken without the secret"
+    );
+    let octets = ours.encode(&parsed.control);
+    let signed = Control::parse(&octets).expect("what we sign can be read");
+    assert_eq!(signed.control, parsed.control);
+    assert_eq!(theirs.check(&signed, detection_time, now), Ok(()), "{kind}");
+    let twice = theirs.check(&signed, detection_time, now);
+    assert_eq!(
+        twice.is_err(),
+        kind.is_meticulous(),
+        "{kind}: a second time"
+    );
 }
 
 #[derive(Debug, Arbitrary)]

@@ -184,6 +184,12 @@ impl Machine {
         Some(interval * u32::from(multiplier.get()))
     }
 
+    /// The Detection Time once this packet of the peer's is taken.
+    pub fn detection_time_by(&self, packet: &Control) -> Duration {
+        let interval = self.in_use.rx.max(packet.desired_min_tx).duration();
+        interval * u32::from(packet.multiplier.get())
+    }
+
     /// Takes a packet that was demultiplexed to this session and passed every check (RFC 5880 §6.8.6).
     pub fn on_packet(&mut self, packet: &Control, now: Instant) -> Option<Transition> {
         self.remote = Remote {

@@ -6,7 +6,8 @@ use std::time::Duration;
 
 use tokio::sync::{mpsc, oneshot, watch};
 
-use super::engine::{AddError, Command, Engine};
+use super::engine::{Command, Engine};
+use super::error::AddError;
 use super::event::Event;
 use super::iana::State;
 use super::session::Peer;

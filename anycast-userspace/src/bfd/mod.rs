@@ -19,11 +19,13 @@
 //! - **Commands** wait for room: their senders are patient. **Events** never make the loop wait: if the
 //!   client's queue is full they stay in a backlog that keeps, per peer, the first failure and the latest event.
 //!
-//! Not offered: Echo, Demand mode of our own, authentication (packets that carry it are discarded and
-//! counted). A session is never created because a packet asks for it.
+//! Not offered: Echo, Demand mode of our own. Packets that fail their authentication are discarded and
+//! counted; they move no session and no sequence number. A session is never created because a packet asks for it.
 
+pub mod auth;
 mod demux;
 mod engine;
+mod error;
 mod event;
 #[cfg(any(test, feature = "fuzzing"))]
 pub mod exercise;
@@ -35,7 +37,7 @@ mod session;
 mod socket;
 mod status;
 
-pub use engine::AddError;
+pub use error::AddError;
 pub use event::{DownReason, Event, EventKind};
 pub use iana::{Diagnostic, State};
 pub use manager::{Manager, Session};

@@ -73,6 +73,8 @@ pub struct Control {
 pub struct Parsed<'a> {
     /// The mandatory section.
     pub control: Control,
+    /// All of its octets, up to its Length field.
+    pub packet: &'a [u8],
     /// The authentication section, type and length octets included, when the A bit is set.
     pub authentication: Option<&'a [u8]>,
 }
@@ -170,6 +172,7 @@ impl Control {
                 required_min_rx: Micros(word(header, 16)),
                 required_min_echo_rx: Micros(word(header, 20)),
             },
+            packet,
             authentication: has_auth.then(|| &packet[LEN..]),
         })
     }
@@ -199,6 +202,15 @@ impl Control {
         for (chunk, word) in octets[4..].chunks_exact_mut(4).zip(words) {
             chunk.copy_from_slice(&word.to_be_bytes());
         }
+        octets
+    }
+
+    /// The octets of the mandatory section of a packet that ends with an authentication section of this
+    /// length, which the caller appends.
+    pub(super) fn encode_with_auth(&self, section: usize) -> Vec<u8> {
+        let mut octets = self.encode().to_vec();
+        octets[1] |= FLAG_AUTH;
+        octets[3] = u8::try_from(LEN + section).expect("a packet is shorter than 256 octets");
         octets
     }
 }

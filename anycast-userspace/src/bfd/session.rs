@@ -10,6 +10,7 @@ use std::time::Instant;
 use tokio::sync::watch;
 use tracing::{debug, info, warn};
 
+use super::auth::{self, Authenticator};
 use super::demux::Key;
 use super::event::{Event, EventKind};
 use super::iana::State;
@@ -34,6 +35,8 @@ pub struct Peer {
     pub vrf: Option<String>,
     /// How to watch it.
     pub settings: Bfd,
+    /// The secret of both sides; absent: packets are not authenticated.
+    pub key: Option<auth::Key>,
 }
 
 impl Peer {
@@ -70,6 +73,7 @@ pub(super) struct Session {
     peer: Peer,
     name: Arc<str>,
     machine: Machine,
+    authenticator: Authenticator,
     transmitter: Transmitter,
     state: watch::Sender<State>,
     packets: Packets,
@@ -77,6 +81,8 @@ pub(super) struct Session {
     last_down: Option<LastDown>,
     times_up: u64,
     send_error: Option<String>,
+    /// Why the peer's last packet failed its authentication.
+    auth_error: Option<auth::AuthError>,
 }
 
 impl Session {
@@ -96,6 +102,7 @@ impl Session {
         Self {
             name: peer.name.as_str().into(),
             machine: Machine::new(timers(&peer.settings), discriminator),
+            authenticator: Authenticator::new(peer.key.clone(), random),
             transmitter: Transmitter::new(target, random),
             state,
             packets: Packets::default(),
@@ -103,6 +110,7 @@ impl Session {
             last_down: None,
             times_up: 0,
             send_error: None,
+            auth_error: None,
             peer,
         }
     }
@@ -128,11 +136,14 @@ impl Session {
     }
 
     pub(super) fn on_packet(&mut self, parsed: &Parsed<'_>, now: Instant) -> Option<Event> {
-        // RFC 5880 §6.8.6: the A bit is set and no authentication is in use.
-        if parsed.authentication.is_some() {
+        // RFC 5880 §6.8.6: what fails here must change nothing.
+        let detection_time = self.machine.detection_time_by(&parsed.control);
+        if let Err(error) = self.authenticator.check(parsed, detection_time, now) {
             self.packets.authentication += 1;
+            self.note_auth_error(error);
             return None;
         }
+        self.auth_error = None;
         self.packets.received += 1;
         let transition = self.machine.on_packet(&parsed.control, now)?;
         self.note(transition, now)
@@ -148,11 +159,12 @@ impl Session {
         self.note(transition, now)
     }
 
-    /// New timers. Whether the session is multihop cannot change: that is another session.
+    /// New timers. Whether the session is multihop, and its key, cannot change: that is another session.
     pub(super) fn configure(&mut self, settings: &Bfd) {
         self.machine.configure(timers(settings));
         self.peer.settings = Bfd {
             multihop: self.peer.settings.multihop,
+            auth: self.peer.settings.auth.clone(),
             ..settings.clone()
         };
     }
@@ -161,7 +173,7 @@ impl Session {
     pub(super) fn transmit(&mut self, now: Instant, mut random: impl FnMut() -> u32) -> bool {
         let before = self.transmitter.interface;
         while let Some(packet) = self.machine.transmit(now, random()) {
-            match self.transmitter.send(&packet.encode()) {
+            match self.transmitter.send(&self.authenticator.encode(&packet)) {
                 Ok(()) => {
                     self.packets.sent += 1;
                     self.send_error = None;
@@ -181,6 +193,17 @@ impl Session {
         if self.send_error.as_ref() != Some(&text) {
             warn!(peer = %self.name, address = %self.peer.address, "cannot send BFD packets: {text}");
             self.send_error = Some(text);
+        }
+    }
+
+    /// Said once for a row of the same kind: a peer, or somebody in its place, may send thousands.
+    fn note_auth_error(&mut self, error: auth::AuthError) {
+        let before = self.auth_error.replace(error);
+        let known = before.is_some_and(|before| {
+            std::mem::discriminant(&before) == std::mem::discriminant(&error)
+        });
+        if !known {
+            warn!(peer = %self.name, address = %self.peer.address, "BFD packets are discarded: {error}");
         }
     }
 
@@ -240,6 +263,8 @@ impl Session {
             last_down: self.last_down.clone(),
             times_up: self.times_up,
             packets: self.packets,
+            authentication: self.authenticator.kind(),
+            authentication_error: self.auth_error.map(|error| error.to_string()),
             send_error: self.send_error.clone(),
         }
     }

@@ -7,6 +7,7 @@ use serde::Serialize;
 use super::iana::{Diagnostic, State};
 use super::packet::{Micros, ParseError};
 use crate::config::Span;
+use crate::config::bfd::AuthType;
 
 /// All of BFD on this node.
 #[derive(Clone, Debug, Default, PartialEq, Serialize)]
@@ -54,6 +55,10 @@ pub struct SessionStatus {
     pub times_up: u64,
     /// Packets of this session.
     pub packets: Packets,
+    /// How packets are authenticated, if they are.
+    pub authentication: Option<AuthType>,
+    /// Why the peer's last packet failed its authentication, until one passes.
+    pub authentication_error: Option<String>,
     /// Why the last packet could not be sent, until one can.
     pub send_error: Option<String>,
 }
@@ -76,7 +81,7 @@ pub struct Packets {
     pub send_failed: u64,
     /// Received and taken.
     pub received: u64,
-    /// Received and discarded: they carry authentication, and the session uses none.
+    /// Received and discarded: their authentication is missing, wrong or not expected.
     pub authentication: u64,
 }
 

@@ -1,7 +1,7 @@
 //! One TCP connection's worth of BGP, without I/O: octets and moments in, octets and happenings out.
 //!
-//! Wraps the state machine and the codec, and adds what they leave to us: framing, timers with
-//! jitter, the send hold timer (RFC 9687), and the subcodes of RFC 6608.
+//! Wraps the state machine and the codec, and adds what they leave to us: timers with jitter, the send
+//! hold timer (RFC 9687), and the subcodes of RFC 6608. Octets become messages in `framing`.
 
 use std::collections::VecDeque;
 use std::time::{Duration, Instant};
@@ -9,24 +9,14 @@ use std::time::{Duration, Instant};
 use bytes::BytesMut;
 use rustbgpd_fsm::{Action, Event, NegotiatedSession, Session, SessionState, TimerType};
 use rustbgpd_wire::{
-    Capability, DecodeError, Message, MessageType, NotificationCode, NotificationMessage,
-    OpenMessage, RouteRefreshMessage, decode_message, encode_message, peek_message_length,
+    Capability, Message, NotificationCode, NotificationMessage, OpenMessage, RouteRefreshMessage,
+    encode_message,
 };
 
 use super::backoff::Random;
 use super::collision::Origin;
+use super::framing::{Inbox, Incoming};
 use super::status::{MessageCounts, State};
-use super::wire::MAX_MESSAGE;
-
-/// The longest message, as the codec wants it.
-const MAX_LENGTH: u16 = 4096;
-const _: () = assert!(MAX_LENGTH as usize == MAX_MESSAGE);
-/// Lengths of RFC 4271 §4 and RFC 2918 §3: below it, a message of the type cannot be.
-const HEADER: u16 = 19;
-const MIN_OPEN: u16 = 29;
-const MIN_UPDATE: u16 = 23;
-const MIN_NOTIFICATION: u16 = 21;
-const MIN_ROUTE_REFRESH: u16 = 23;
 
 /// What came of octets or of time.
 #[derive(Debug)]
@@ -58,7 +48,7 @@ pub(super) struct Connection {
     machine: Session,
     external: bool,
     four_octet_as: bool,
-    inbox: BytesMut,
+    inbox: Inbox,
     pub(super) outbox: BytesMut,
     hold: Option<Instant>,
     keepalive: Option<Instant>,
@@ -68,14 +58,6 @@ pub(super) struct Connection {
     pending: VecDeque<Happening>,
     closed: bool,
     pub(super) counts: MessageCounts,
-}
-
-/// The next message in the inbox, decoded but not acted on.
-#[derive(Debug)]
-pub(super) enum Incoming {
-    Message(Message),
-    Malformed(DecodeError),
-    MalformedNotification,
 }
 
 impl Connection {
@@ -91,7 +73,7 @@ impl Connection {
             external: config.local_asn != config.remote_asn,
             machine: Session::new(config),
             four_octet_as: false,
-            inbox: BytesMut::new(),
+            inbox: Inbox::default(),
             outbox: BytesMut::new(),
             hold: None,
             keepalive: None,
@@ -134,7 +116,7 @@ impl Connection {
     /// Takes octets that TCP delivered.
     pub(super) fn receive(&mut self, octets: &[u8]) {
         if !self.closed {
-            self.inbox.extend_from_slice(octets);
+            self.inbox.push(octets);
         }
     }
 
@@ -149,26 +131,7 @@ impl Connection {
         if self.closed {
             return None;
         }
-        let length = match peek_message_length(&self.inbox, MAX_LENGTH) {
-            Ok(length) => length?,
-            Err(error) => return Some(Incoming::Malformed(error)),
-        };
-        let kind = MessageType::from_u8(self.inbox[18])?;
-        if !length_is_possible(kind, length) {
-            return Some(match kind {
-                MessageType::Notification => Incoming::MalformedNotification,
-                _ => Incoming::Malformed(DecodeError::InvalidLength { length }),
-            });
-        }
-        if self.inbox.len() < usize::from(length) {
-            return None;
-        }
-        let mut octets = self.inbox.split_to(usize::from(length)).freeze();
-        Some(match decode_message(&mut octets, MAX_LENGTH) {
-            Ok(message) => Incoming::Message(message),
-            Err(_) if kind == MessageType::Notification => Incoming::MalformedNotification,
-            Err(error) => Incoming::Malformed(error),
-        })
+        self.inbox.next()
     }
 
     /// Acts on a message.
@@ -272,7 +235,7 @@ impl Connection {
 
     /// Starts the send hold timer if something waits to be sent and it does not run yet.
     pub(super) fn arm_send_hold(&mut self, now: Instant) {
-        if self.outbox.is_empty() {
+        if self.outbox.is_empty() || self.closed {
             self.send_hold = None;
         } else if self.send_hold.is_none() {
             self.send_hold = Some(now + self.send_hold_time);
@@ -373,18 +336,6 @@ impl Connection {
             self.send_hold = None;
             self.pending.push_back(Happening::Closed(ending));
         }
-    }
-}
-
-/// RFC 4271 §4 and §6.1: whether a message of this type can have this length.
-fn length_is_possible(kind: MessageType, length: u16) -> bool {
-    match kind {
-        MessageType::Open => length >= MIN_OPEN,
-        MessageType::Update => length >= MIN_UPDATE,
-        MessageType::Notification => length >= MIN_NOTIFICATION,
-        MessageType::Keepalive => length == HEADER,
-        MessageType::RouteRefresh => length >= MIN_ROUTE_REFRESH,
-        _ => true,
     }
 }
 

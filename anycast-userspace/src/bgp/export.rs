@@ -4,6 +4,7 @@ use std::sync::Arc;
 use std::time::Instant;
 
 use bytes::BytesMut;
+use ipnet::IpNet;
 use rustbgpd_wire::EncodeError;
 
 use super::settings::PeerSettings;
@@ -17,6 +18,12 @@ use crate::rib::{AdjRibOut, Attributes, Delta, DesiredRoutes, Route};
 pub(super) struct Export {
     encoder: Encoder,
     rib: AdjRibOut,
+    /// The routes that `rib` was last brought to: only what differs from them is looked at.
+    seen: Arc<DesiredRoutes>,
+    /// What the peer would get of them.
+    tally: Tally,
+    /// That is more than it may get, so not all of it was sent.
+    over_limit: bool,
     /// Why routes are not announced, in words.
     held: Vec<String>,
     /// In the outbox, but not yet wholly taken by the kernel.
@@ -37,8 +44,87 @@ pub(super) struct Progress {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Choice {
     Announce,
-    NoNextHop,
+    NoNextHop(Family),
     NotForThisPeer,
+}
+
+/// How many routes each choice was made for.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+struct Tally {
+    announce: usize,
+    no_ipv4_next_hop: usize,
+    no_ipv6_next_hop: usize,
+    not_for_this_peer: usize,
+}
+
+impl Tally {
+    fn count(&mut self, choice: Choice) -> &mut usize {
+        match choice {
+            Choice::Announce => &mut self.announce,
+            Choice::NoNextHop(Family::Ipv4) => &mut self.no_ipv4_next_hop,
+            Choice::NoNextHop(Family::Ipv6) => &mut self.no_ipv6_next_hop,
+            Choice::NotForThisPeer => &mut self.not_for_this_peer,
+        }
+    }
+}
+
+/// Decides for one session which routes go to its peer.
+struct Chooser<'a> {
+    encoder: &'a Encoder,
+    services: Option<&'a [String]>,
+    peer: &'a str,
+    /// Neighbouring prefixes mostly share a route: what has just been decided for it holds again.
+    last: Option<(&'a Route, Family, Choice)>,
+}
+
+impl<'a> Chooser<'a> {
+    fn new(encoder: &'a Encoder, settings: &'a PeerSettings) -> Self {
+        Self {
+            encoder,
+            services: settings.config.services.as_deref(),
+            peer: settings.policy_name(),
+            last: None,
+        }
+    }
+
+    fn choose(&mut self, prefix: &IpNet, route: &'a Route) -> Choice {
+        let family = family_of(prefix);
+        if let Some((known, of, choice)) = self.last
+            && of == family
+            && known.is_same(route)
+        {
+            return choice;
+        }
+        let choice = self.judge(prefix, route);
+        self.last = Some((route, family, choice));
+        choice
+    }
+
+    fn judge(&self, prefix: &IpNet, route: &Route) -> Choice {
+        let services = self.services;
+        let chosen = services.is_none_or(|names| names.iter().any(|name| **name == *route.service))
+            && route.is_for(self.peer)
+            && self.encoder.carries(prefix);
+        if !chosen {
+            Choice::NotForThisPeer
+        } else if self
+            .encoder
+            .next_hop(prefix, route.attributes_for(self.peer))
+            .is_none()
+        {
+            Choice::NoNextHop(family_of(prefix))
+        } else {
+            Choice::Announce
+        }
+    }
+
+    /// The attributes that a route has for the peer, if it goes there.
+    fn attributes(&mut self, prefix: &IpNet, route: &'a Route) -> Option<&'a Arc<Attributes>> {
+        match self.choose(prefix, route) {
+            Choice::Announce => Some(route.attributes_for(self.peer)),
+            Choice::NoNextHop(_) | Choice::NotForThisPeer => None,
+        }
+    }
 }
 
 /// Encoded UPDATEs.
@@ -53,6 +139,9 @@ impl Export {
         Self {
             encoder,
             rib: AdjRibOut::default(),
+            seen: Arc::default(),
+            tally: Tally::default(),
+            over_limit: false,
             held: Vec::new(),
             unacknowledged: None,
             applied: None,
@@ -62,11 +151,12 @@ impl Export {
     /// The UPDATEs that make the peer's view the wanted one.
     pub(super) fn bring_to(
         &mut self,
-        desired: &DesiredRoutes,
+        desired: &Arc<DesiredRoutes>,
         settings: &PeerSettings,
     ) -> Result<Updates, EncodeError> {
-        let wanted = self.select(desired, settings);
-        let delta = self.rib.replace(wanted);
+        let delta = self.difference(desired, settings);
+        self.seen = Arc::clone(desired);
+        self.held = self.reasons(settings);
         let announced: usize = delta.announce.iter().map(|(_, list)| list.len()).sum();
         // What an earlier generation has put into the outbox belongs to this one as well.
         let before = self.unacknowledged.take();
@@ -76,6 +166,58 @@ impl Export {
             withdrawn: delta.withdraw.len() + before.map_or(0, |progress| progress.withdrawn),
         });
         self.encode(&delta)
+    }
+
+    /// What has to be sent, found in what has changed since the last time.
+    fn difference(&mut self, desired: &DesiredRoutes, settings: &PeerSettings) -> Delta {
+        let mut chooser = Chooser::new(&self.encoder, settings);
+        let mut changed = Vec::new();
+        for change in desired.changes_since(&self.seen) {
+            if let Some(before) = change.before {
+                *self.tally.count(chooser.choose(change.prefix, before)) -= 1;
+            }
+            let mut wanted = None;
+            if let Some(after) = change.after {
+                *self.tally.count(chooser.choose(change.prefix, after)) += 1;
+                wanted = chooser.attributes(change.prefix, after);
+            }
+            changed.push((change.prefix, wanted));
+        }
+        let was_over =
+            std::mem::replace(&mut self.over_limit, self.tally.announce > limit(settings));
+        if !self.over_limit && !was_over {
+            return self.rib.update(changed);
+        }
+        // Over the limit, nothing new is announced; what is announced can still change or go.
+        let wanted: Vec<_> = desired
+            .iter()
+            .filter(|(prefix, _)| !self.over_limit || self.rib.contains(prefix))
+            .filter_map(|(prefix, route)| Some((prefix, chooser.attributes(prefix, route)?)))
+            .collect();
+        self.rib.replace(wanted)
+    }
+
+    /// Why not everything is announced.
+    fn reasons(&self, settings: &PeerSettings) -> Vec<String> {
+        let mut reasons = Vec::new();
+        for (count, family, key) in [
+            (self.tally.no_ipv4_next_hop, Family::Ipv4, "ipv4"),
+            (self.tally.no_ipv6_next_hop, Family::Ipv6, "ipv6"),
+        ] {
+            if count > 0 {
+                reasons.push(format!(
+                    "{count} {family} prefixes have no next hop: set `next_hop.{key}` of the peer or the service"
+                ));
+            }
+        }
+        if self.over_limit {
+            reasons.push(format!(
+                "{} prefixes are wanted, but `max_prefixes` is {}: nothing new is announced",
+                self.tally.announce,
+                limit(settings)
+            ));
+        }
+        reasons
     }
 
     /// The UPDATEs that take back everything.
@@ -133,81 +275,11 @@ impl Export {
         updates.count = self.encoder.encode(delta, &mut updates.octets)?;
         Ok(updates)
     }
-
-    /// The routes that this peer gets, and why others are held back.
-    fn select<'a>(
-        &mut self,
-        desired: &'a DesiredRoutes,
-        settings: &PeerSettings,
-    ) -> Vec<(&'a ipnet::IpNet, &'a Arc<Attributes>)> {
-        let services = settings.config.services.as_deref();
-        let mut no_next_hop = [0usize; 2];
-        let mut wanted = Vec::with_capacity(desired.len());
-        // Neighbouring prefixes mostly share a route: what has just been decided for it holds again.
-        let mut last: Option<(&Route, Family, Choice)> = None;
-        for (prefix, route) in desired.iter() {
-            let family = family_of(prefix);
-            let choice = match last {
-                Some((known, of, choice)) if of == family && known.is_same(route) => choice,
-                _ => self.choose(prefix, route, services, &settings.name),
-            };
-            last = Some((route, family, choice));
-            match choice {
-                Choice::Announce => wanted.push((prefix, &route.attributes)),
-                Choice::NoNextHop => no_next_hop[usize::from(family == Family::Ipv6)] += 1,
-                Choice::NotForThisPeer => {}
-            }
-        }
-        self.held.clear();
-        for (count, family, key) in [
-            (no_next_hop[0], Family::Ipv4, "ipv4"),
-            (no_next_hop[1], Family::Ipv6, "ipv6"),
-        ] {
-            if count > 0 {
-                self.held.push(format!(
-                    "{count} {family} prefixes have no next hop: set `next_hop.{key}` of the peer or the service"
-                ));
-            }
-        }
-        self.enforce_limit(&mut wanted, settings);
-        wanted
-    }
-
-    fn choose(
-        &self,
-        prefix: &ipnet::IpNet,
-        route: &Route,
-        services: Option<&[String]>,
-        peer: &str,
-    ) -> Choice {
-        let chosen = services.is_none_or(|names| names.iter().any(|name| **name == *route.service))
-            && route.is_for(peer)
-            && self.encoder.carries(prefix);
-        if !chosen {
-            Choice::NotForThisPeer
-        } else if self.encoder.next_hop(prefix, &route.attributes).is_none() {
-            Choice::NoNextHop
-        } else {
-            Choice::Announce
-        }
-    }
-
-    /// Over the limit, nothing new is announced; what is announced can still change or go.
-    fn enforce_limit(
-        &mut self,
-        wanted: &mut Vec<(&ipnet::IpNet, &Arc<Attributes>)>,
-        settings: &PeerSettings,
-    ) {
-        let limit = usize::try_from(settings.config.max_prefixes).unwrap_or(usize::MAX);
-        if wanted.len() <= limit {
-            return;
-        }
-        let count = wanted.len();
-        let known: std::collections::HashSet<_> =
-            self.rib.iter().map(|(prefix, _)| *prefix).collect();
-        wanted.retain(|(prefix, _)| known.contains(*prefix));
-        self.held.push(format!(
-            "{count} prefixes are wanted, but `max_prefixes` is {limit}: nothing new is announced"
-        ));
-    }
 }
+
+fn limit(settings: &PeerSettings) -> usize {
+    usize::try_from(settings.config.max_prefixes).unwrap_or(usize::MAX)
+}
+
+#[cfg(test)]
+mod tests;

@@ -8,6 +8,8 @@
 //!                             ^   |  \--mpsc--> Event (state, errors, generation applied)
 //!       accepted connections  |   \---watch---> Summary (for those who wait for a generation)
 //!  listener task -----mpsc----/
+//!        \--mpsc--> group task (one per prefix): starts and forgets the peer tasks of its members
+//!  discovery task (one per unnumbered interface) --watch--> peer task: where the router is
 //! ```
 //!
 //! Each peer task owns its sockets, timers and Adj-RIB-Out, and shares no lock: a peer that is slow,
@@ -17,25 +19,31 @@
 mod backoff;
 mod collision;
 mod connection;
+mod discovery;
 mod event;
 #[cfg(any(test, feature = "fuzzing"))]
 pub mod exercise;
 mod export;
+mod framing;
+mod group;
 mod linger;
 mod listener;
+mod neighbour;
 mod notification;
 mod peer;
 mod record;
 mod settings;
 mod socket;
 mod speaker;
+mod start;
 mod status;
 mod wire;
 
 pub use event::{Event, EventKind};
 pub use notification::Notification;
-pub use speaker::{Error, Speaker};
+pub use speaker::Speaker;
+pub use start::Error;
 pub use status::{
-    AnnouncedRoute, LastError, Listening, MessageCounts, Messages, Negotiated, PeerStatus, State,
-    Status, Summary,
+    AnnouncedRoute, GroupStatus, LastError, Listening, MessageCounts, Messages, Negotiated,
+    PeerStatus, State, Status, Summary,
 };

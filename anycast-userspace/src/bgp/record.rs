@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::time::Instant;
 
 use rustbgpd_fsm::NegotiatedSession;
-use rustbgpd_wire::{Afi, Capability, Safi};
+use rustbgpd_wire::{Afi, BgpRole, Capability, Safi};
 use tokio::sync::{mpsc, watch};
 
 use super::event::{Event, EventKind};
@@ -164,6 +164,28 @@ pub(super) fn families(negotiated: &NegotiatedSession) -> Vec<Family> {
         .collect()
 }
 
+/// Our role and the peer's in words (RFC 9234 §4.2); `None`: neither was said.
+pub(super) fn roles(negotiated: &NegotiatedSession) -> Option<String> {
+    match (negotiated.local_role, negotiated.remote_role) {
+        (Some(ours), Some(theirs)) => Some(format!("{} of a {}", role(ours), role(theirs))),
+        (Some(ours), None) => Some(format!("{}; the peer says none", role(ours))),
+        (None, Some(theirs)) => Some(format!("none; the peer is a {}", role(theirs))),
+        (None, None) => None,
+    }
+}
+
+fn role(role: BgpRole) -> &'static str {
+    match role {
+        BgpRole::Provider => "provider",
+        BgpRole::RouteServer => "route server",
+        BgpRole::RouteServerClient => "route server client",
+        BgpRole::Customer => "customer",
+        BgpRole::Peer => "peer",
+        // The codec's enum is open.
+        _ => "role of another kind",
+    }
+}
+
 /// A capability in words, with its RFC where a number says more.
 pub(super) fn capability(capability: &Capability) -> String {
     match capability {
@@ -193,7 +215,7 @@ pub(super) fn capability(capability: &Capability) -> String {
         Capability::PathsLimit(_) => "paths limit".to_owned(),
         Capability::OutboundRouteFilter(_) => "outbound route filters".to_owned(),
         Capability::FourOctetAs { asn } => format!("four-octet AS ({asn})"),
-        Capability::Role { role } => format!("role {role:?}"),
+        Capability::Role { role: said } => format!("role {}", role(*said)),
         Capability::Unknown { code, .. } => format!("capability {code}"),
         // The codec's enum is open.
         other => format!("capability {}", other.code()),

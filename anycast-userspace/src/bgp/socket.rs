@@ -1,14 +1,17 @@
 //! Sockets of the speaker: dialling, listening, and the options that a peer's settings ask for.
 
 use std::io;
-use std::net::{IpAddr, SocketAddr, SocketAddrV6};
+use std::net::{IpAddr, Ipv6Addr, SocketAddr, SocketAddrV6};
 use std::os::fd::AsFd;
+use std::sync::Arc;
 
+use ipnet::{IpNet, Ipv6Net};
 use nix::ifaddrs::getifaddrs;
 use socket2::{Domain, Protocol, SockRef, Socket, TcpKeepalive, Type};
 use tokio::net::{TcpListener, TcpSocket, TcpStream};
 
-use super::settings::PeerSettings;
+use super::settings::{Entry, PeerSettings, Place};
+use crate::config::bgp::AoAlgorithm;
 use crate::rib::NextHop;
 use crate::sockopt;
 
@@ -16,6 +19,8 @@ use crate::sockopt;
 const DSCP_CS6: u32 = 0xC0;
 /// Connections that the kernel keeps until they are accepted.
 const BACKLOG: i32 = 64;
+/// Where the router at the other end of an interface is (RFC 4291 §2.5.6).
+const LINK_LOCAL: Ipv6Net = Ipv6Net::new_assert(Ipv6Addr::new(0xfe80, 0, 0, 0, 0, 0, 0, 0), 10);
 
 fn domain(address: IpAddr) -> Domain {
     match address {
@@ -58,7 +63,7 @@ fn set_ttl(socket: &SockRef<'_>, ipv4: bool, ttl: u8) -> io::Result<()> {
 
 /// Options that hold for a connection whoever opened it.
 fn prepare(socket: &SockRef<'_>, settings: &PeerSettings) -> io::Result<()> {
-    let ipv4 = settings.config.address.is_ipv4();
+    let ipv4 = settings.is_over_ipv4();
     socket.set_tcp_nodelay(true)?;
     if ipv4 {
         socket.set_tos_v4(DSCP_CS6)?;
@@ -75,24 +80,21 @@ fn prepare(socket: &SockRef<'_>, settings: &PeerSettings) -> io::Result<()> {
     Ok(())
 }
 
-/// Opens a connection to the peer. Waits as long as the kernel does: the caller sets the bound.
-pub(super) async fn dial(settings: PeerSettings) -> io::Result<TcpStream> {
+/// Opens a connection to the peer at `address`. Waits as long as the kernel does: the caller sets the bound.
+pub(super) async fn dial(settings: Arc<PeerSettings>, address: IpAddr) -> io::Result<TcpStream> {
     let config = &settings.config;
-    let socket = Socket::new(domain(config.address), Type::STREAM, Some(Protocol::TCP))?;
+    let socket = Socket::new(domain(address), Type::STREAM, Some(Protocol::TCP))?;
     socket.set_nonblocking(true)?;
     prepare(&SockRef::from(&socket), &settings)?;
     if let Some(device) = &config.device {
         socket.bind_device(Some(device.as_bytes()))?;
     }
-    if let Some(password) = &settings.password {
-        let key = password.reveal().as_bytes();
-        sockopt::set_md5_key(socket.as_fd(), config.address, None, key)?;
-    }
+    sign(&socket, &settings, Signed::Host(address), true)?;
     if let Some(source) = config.source {
         let from = endpoint(source, 0, config.interface.as_deref())?;
         socket.bind(&from.into())?;
     }
-    let to = endpoint(config.address, config.port, config.interface.as_deref())?;
+    let to = endpoint(address, config.port, config.interface.as_deref())?;
     TcpSocket::from_std_stream(socket.into()).connect(to).await
 }
 
@@ -102,7 +104,7 @@ pub(super) fn adopt(stream: &TcpStream, settings: &PeerSettings) -> io::Result<(
 }
 
 /// Listens on an address, with the keys of the peers that have one.
-pub(super) fn listen(address: SocketAddr, peers: &[PeerSettings]) -> io::Result<TcpListener> {
+pub(super) fn listen(address: SocketAddr, entries: &[Entry]) -> io::Result<TcpListener> {
     let socket = Socket::new(domain(address.ip()), Type::STREAM, Some(Protocol::TCP))?;
     socket.set_nonblocking(true)?;
     socket.set_reuse_address(true)?;
@@ -111,12 +113,16 @@ pub(super) fn listen(address: SocketAddr, peers: &[PeerSettings]) -> io::Result<
     }
     // The answer to a SYN must pass a peer's GTSM before the peer is known.
     set_ttl(&SockRef::from(&socket), address.is_ipv4(), 255)?;
-    for peer in peers {
-        if let Some(password) = &peer.password
-            && peer.config.address.is_ipv4() == address.is_ipv4()
-        {
-            let key = password.reveal().as_bytes();
-            sockopt::set_md5_key(socket.as_fd(), peer.config.address, None, key)?;
+    for entry in entries {
+        let (settings, signed) = match entry {
+            Entry::Group(group) => (&group.template, Signed::Prefix(group.prefix)),
+            Entry::Peer(settings) => match settings.place {
+                Place::Address(peer) | Place::Member(peer) => (settings, Signed::Host(peer)),
+                Place::Interface(_) => (settings, Signed::Prefix(LINK_LOCAL.into())),
+            },
+        };
+        if signed.address().is_ipv4() == address.is_ipv4() {
+            sign(&socket, settings, signed, false)?;
         }
     }
     socket.set_tcp_keepalive(&TcpKeepalive::new())?;
@@ -125,16 +131,74 @@ pub(super) fn listen(address: SocketAddr, peers: &[PeerSettings]) -> io::Result<
     TcpListener::from_std(socket.into())
 }
 
-/// Addresses of the interface that owns `local`, for next hops of the family that the session does not
-/// use, and the link-local address beside them. `skip` says which addresses must not be used.
+/// The other end of signed connections.
+#[derive(Clone, Copy)]
+enum Signed {
+    Host(IpAddr),
+    Prefix(IpNet),
+}
+
+impl Signed {
+    fn address(self) -> IpAddr {
+        match self {
+            Self::Host(address) => address,
+            Self::Prefix(prefix) => prefix.addr(),
+        }
+    }
+}
+
+/// Gives the socket the peer's keys, if it has any. `connecting`: the first TCP-AO key signs the SYN.
+fn sign(
+    socket: &Socket,
+    settings: &PeerSettings,
+    signed: Signed,
+    connecting: bool,
+) -> io::Result<()> {
+    let address = signed.address();
+    let (md5_length, ao_length) = match signed {
+        Signed::Host(_) => (None, if address.is_ipv4() { 32 } else { 128 }),
+        Signed::Prefix(prefix) => (Some(prefix.prefix_len()), prefix.prefix_len()),
+    };
+    if let Some(password) = &settings.password {
+        let key = password.reveal().as_bytes();
+        sockopt::set_md5_key(socket.as_fd(), address, md5_length, key)?;
+    }
+    for (at, (key, secret)) in settings.ao_keys.iter().enumerate() {
+        let key = sockopt::AoKey {
+            send_id: key.send_id,
+            receive_id: key.received_as(),
+            algorithm: match key.algorithm {
+                AoAlgorithm::HmacSha1 => sockopt::AoAlgorithm::HmacSha1,
+                AoAlgorithm::Aes128Cmac => sockopt::AoAlgorithm::Aes128Cmac,
+            },
+            secret: secret.reveal().as_bytes(),
+            preferred: connecting && at == 0,
+        };
+        sockopt::add_ao_key(socket.as_fd(), address, ao_length, &key)?;
+    }
+    Ok(())
+}
+
+/// Whether the kernel signs with TCP-AO.
+pub(super) fn has_tcp_ao() -> io::Result<bool> {
+    let socket = Socket::new(Domain::IPV4, Type::STREAM, Some(Protocol::TCP))?;
+    sockopt::has_tcp_ao(socket.as_fd())
+}
+
+/// Addresses of the interface that owns `local` (of `on`, where that is known: link-local addresses may
+/// be on many), for next hops of the family that the session does not use, and the link-local address
+/// beside them. `skip` says which addresses must not be used.
 pub(super) fn interface_addresses(
     local: IpAddr,
+    on: Option<&str>,
     skip: impl Fn(IpAddr) -> bool,
-) -> io::Result<(NextHop, Option<std::net::Ipv6Addr>)> {
+) -> io::Result<(NextHop, Option<Ipv6Addr>)> {
     let all: Vec<(String, IpAddr)> = getifaddrs()?
         .filter_map(|found| Some((found.interface_name, address_of(&found.address?)?)))
         .collect();
-    let Some((name, _)) = all.iter().find(|(_, address)| *address == local) else {
+    let owner =
+        |(name, address): &&(String, IpAddr)| *address == local && on.is_none_or(|on| on == name);
+    let Some((name, _)) = all.iter().find(owner) else {
         return Ok((NextHop::default(), None));
     };
     let mut next_hop = NextHop::default();

@@ -9,7 +9,7 @@ use serde::Serialize;
 
 use super::notification::Notification;
 use crate::config::Span;
-use crate::config::bgp::Family;
+use crate::config::bgp::{Family, RemoteAs};
 use crate::rib::Attributes;
 
 /// The speaker and all of its peers.
@@ -21,8 +21,27 @@ pub struct Status {
     pub router_id: Ipv4Addr,
     /// Where connections are accepted.
     pub listening: Vec<Listening>,
-    /// The peers, in the order of the configuration.
+    /// The peers, in the order of the configuration, then the connected ones of prefixes.
     pub peers: Vec<PeerStatus>,
+    /// The prefixes from which peers may connect.
+    pub groups: Vec<GroupStatus>,
+}
+
+/// The peers of a prefix as a whole.
+#[derive(Debug, Clone, Serialize)]
+pub struct GroupStatus {
+    /// Its configured name.
+    pub name: String,
+    /// From where they may connect.
+    pub prefix: IpNet,
+    /// The AS numbers that they may have.
+    pub remote_as: RemoteAs,
+    /// How many are connected.
+    pub sessions: usize,
+    /// How many may be.
+    pub limit: usize,
+    /// Connections that were closed because of the limit.
+    pub refused: u64,
 }
 
 /// One address where connections are accepted, or why they are not.
@@ -93,12 +112,16 @@ impl fmt::Display for State {
 /// One peer.
 #[derive(Debug, Clone, Serialize)]
 pub struct PeerStatus {
-    /// Its configured name.
+    /// Its configured name; of a member of a prefix, `NAME@ADDRESS`.
     pub name: String,
-    /// Its address.
-    pub address: IpAddr,
-    /// Its AS number.
-    pub remote_as: u32,
+    /// Its address; absent while the router at the other end of `interface` is not found.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub address: Option<IpAddr>,
+    /// The interface of a link-local address.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub interface: Option<String>,
+    /// Its AS number; before it has said it, those that it may have.
+    pub remote_as: RemoteAs,
     /// The state of the session.
     pub state: State,
     /// How long it has been in this state.
@@ -149,6 +172,9 @@ pub struct Negotiated {
     pub families: Vec<Family>,
     /// What the peer can do, in words.
     pub peer_capabilities: Vec<String>,
+    /// Our role and the peer's (RFC 9234), in words.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub roles: Option<String>,
     /// A Cease alone would leave our routes in the peer (RFC 8538): stopping uses a Hard Reset.
     pub hard_reset_needed: bool,
 }

@@ -45,6 +45,8 @@ pub(super) struct Encoder {
     pub(super) link_local: Option<Ipv6Addr>,
     /// Communities that every route towards this peer gets.
     pub(super) communities: Vec<Community>,
+    /// Routes are only for the peer and its customers (RFC 9234 §5).
+    pub(super) only_to_customer: bool,
 }
 
 /// The family of a prefix.
@@ -239,6 +241,9 @@ impl Encoder {
                 )
             });
             list.push(PathAttribute::LargeCommunities(large.collect()));
+        }
+        if self.only_to_customer {
+            list.push(PathAttribute::OnlyToCustomer(self.local_as));
         }
         list
     }

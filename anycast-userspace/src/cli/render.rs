@@ -3,6 +3,7 @@
 use std::fmt::Write as _;
 use std::time::Duration;
 
+use super::render_routes;
 use crate::control::protocol::{AddressStatus, Packets, ServiceStatus, Status};
 use crate::events::{Completion, Event, EventKind, Phases};
 use crate::state::ServiceState;
@@ -40,6 +41,9 @@ pub(super) fn status(status: &Status) -> String {
 }
 
 fn one_peer(peer: &serde_json::Value) -> String {
+    if !peer["prefix"].is_null() {
+        return render_routes::group(peer);
+    }
     let text = |field: &str| match &peer[field] {
         serde_json::Value::String(text) => text.clone(),
         other => other.to_string(),
@@ -47,8 +51,8 @@ fn one_peer(peer: &serde_json::Value) -> String {
     format!(
         "peer {}  {} AS{}  {}  for {}  announced {}  {}",
         text("name"),
-        text("address"),
-        text("remote_as"),
+        render_routes::place(peer),
+        render_routes::remote_as(&peer["remote_as"]),
         text("state"),
         text("for"),
         peer["routes"].as_array().map_or(0, Vec::len),

@@ -112,10 +112,34 @@ fn between_fields(config: &Config) -> Vec<(String, String)> {
         "prefix",
         &mut problems,
     );
+    problems.extend(services_of_peers(config));
     problems.extend(super::needs::problems(&config.services));
+    let bgp = config.bgp.iter().flat_map(super::Bgp::problems);
+    problems.extend(bgp.map(|(field, message)| (format!("bgp.{field}"), message)));
     for (index, service) in config.services.iter().enumerate() {
         let path = format!("services[{index}]");
         within_service(config, service, &path, &mut problems);
+    }
+    problems
+}
+
+/// The services that peers are limited to must be there.
+fn services_of_peers(config: &Config) -> Vec<(String, String)> {
+    let known: HashSet<&str> = config
+        .services
+        .iter()
+        .map(|one| one.name.as_str())
+        .collect();
+    let mut problems = Vec::new();
+    for (index, peer) in config.bgp.iter().flat_map(|bgp| &bgp.peers).enumerate() {
+        for (at, name) in peer.services.iter().flatten().enumerate() {
+            if !known.contains(name.as_str()) {
+                problems.push((
+                    format!("bgp.peers[{index}].services[{at}]"),
+                    format!("no service is named `{name}`"),
+                ));
+            }
+        }
     }
     problems
 }

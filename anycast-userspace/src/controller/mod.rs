@@ -36,7 +36,7 @@ use crate::planes::{Counters, CountersRequest, MapReport, Modes, PeerReport};
 use crate::rib::DesiredRoutes;
 use crate::words::{FileReport, Saved, Words};
 
-pub use service::ServiceSettings;
+pub use service::{Announcement, ServiceSettings};
 pub use status::{Facts, ShowAddresses, ShowPeers};
 
 use course::{Completion, Open};
@@ -87,6 +87,8 @@ pub struct Controller {
     facts: Facts,
     started_at: Timestamp,
     generation: u64,
+    /// What was published last, or is about to be.
+    routes: DesiredRoutes,
     decided: VecDeque<(u64, Instant)>,
     maps_hold: u64,
     /// The last generation that changed what the maps shall hold.
@@ -126,6 +128,7 @@ impl Controller {
             facts,
             started_at: Timestamp::now(),
             generation: 0,
+            routes: DesiredRoutes::new(0),
             decided: VecDeque::with_capacity(REMEMBERED),
             maps_hold: 0,
             maps_asked: 0,
@@ -271,6 +274,7 @@ impl Controller {
             if route_changed {
                 service.routed_at = self.generation + 1;
                 routes_changed = true;
+                service.update(&mut self.routes);
             }
             service.follow(plan, self.generation + 1, now);
         }
@@ -284,7 +288,9 @@ impl Controller {
         self.decided.push_back((self.generation, now));
         // Withdrawals first: the announcers are woken before the map writer.
         if routes_changed {
-            self.channels.routes.send_replace(Arc::new(self.routes()));
+            self.routes.generation = self.generation;
+            let routes = Arc::new(self.routes.clone());
+            self.channels.routes.send_replace(routes);
         }
         if modes_changed {
             self.maps_asked = self.generation;
@@ -305,14 +311,6 @@ impl Controller {
                     .collect(),
             });
         }
-    }
-
-    fn routes(&self) -> DesiredRoutes {
-        let mut routes = DesiredRoutes::new(self.generation);
-        for service in &self.services {
-            routes.extend(service.routes());
-        }
-        routes
     }
 }
 

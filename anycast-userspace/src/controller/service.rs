@@ -12,7 +12,7 @@ use super::course::{Course, Prompt};
 use crate::decision::{DataPlaneMode, Lifecycle, Orders, Pace, Plan, RouteState};
 use crate::events::Phases;
 use crate::health::{self, Health};
-use crate::rib::{Attributes, Route};
+use crate::rib::{Attributes, AttributesByPeer, DesiredRoutes, Route};
 
 /// What the controller must know of a service.
 #[derive(Clone, Debug)]
@@ -38,7 +38,16 @@ pub struct ServiceSettings {
     /// The file that takes it away while it is there, to be named to operators.
     pub maintenance_file: Option<PathBuf>,
     /// Path attributes while up, degraded, draining.
-    pub attributes: [Arc<Attributes>; 3],
+    pub attributes: [Announcement; 3],
+}
+
+/// How a service is announced in one of its states.
+#[derive(Clone, Debug, Default)]
+pub struct Announcement {
+    /// To every peer that is told nothing else.
+    pub attributes: Arc<Attributes>,
+    /// To those that are.
+    pub by_peer: Option<Arc<AttributesByPeer>>,
 }
 
 pub(super) struct Service {
@@ -113,19 +122,30 @@ impl Service {
         }
     }
 
-    pub(super) fn routes(&self) -> impl Iterator<Item = (IpNet, Route)> {
+    /// Brings its part of the routes up to date. No other service has the same prefixes.
+    pub(super) fn update(&self, routes: &mut DesiredRoutes) {
+        if self.announced() == 0 {
+            for prefix in &self.settings.prefixes {
+                routes.remove(*prefix);
+            }
+        }
+        routes.extend(self.routes());
+    }
+
+    fn routes(&self) -> impl Iterator<Item = (IpNet, Route)> {
         let [up, degraded, draining] = &self.settings.attributes;
-        let attributes = match self.life.plan().route {
+        let announcement = match self.life.plan().route {
             Some(RouteState::Up) => Some(up),
             Some(RouteState::Degraded) => Some(degraded),
             Some(RouteState::Draining) => Some(draining),
             None => None,
         };
-        attributes.into_iter().flat_map(move |attributes| {
+        announcement.into_iter().flat_map(move |announcement| {
             self.settings.prefixes.iter().map(move |prefix| {
                 let route = Route {
                     service: Arc::clone(&self.service_name),
-                    attributes: Arc::clone(attributes),
+                    attributes: Arc::clone(&announcement.attributes),
+                    by_peer: announcement.by_peer.clone(),
                     peers: self.settings.peers.clone(),
                 };
                 (*prefix, route)

@@ -11,7 +11,7 @@ use tokio::sync::{broadcast, mpsc, oneshot, watch};
 use tokio::task::JoinHandle;
 use tokio::time::timeout;
 
-use super::{Channels, Controller, Facts, ServiceSettings};
+use super::{Announcement, Channels, Controller, Facts, ServiceSettings};
 use crate::checks::Report;
 use crate::config::Config;
 use crate::control::protocol::{Count, Operation, Request, Response};
@@ -357,7 +357,10 @@ fn settings() -> ServiceSettings {
             service.attributes.degraded(),
             service.attributes.draining(),
         ]
-        .map(Arc::new),
+        .map(|attributes| Announcement {
+            attributes: Arc::new(attributes),
+            by_peer: None,
+        }),
     }
 }
 

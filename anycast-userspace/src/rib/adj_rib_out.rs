@@ -70,9 +70,36 @@ impl AdjRibOut {
         }
     }
 
-    /// Forgets everything: a new session starts with a peer that knows nothing.
-    pub fn clear(&mut self) {
-        self.sent.clear();
+    /// As [`AdjRibOut::replace`], for these prefixes alone: each with its attributes, or `None` where it is
+    /// not wanted any more.
+    pub fn update<'a>(
+        &mut self,
+        changes: impl IntoIterator<Item = (&'a IpNet, Option<&'a Arc<Attributes>>)>,
+    ) -> Delta {
+        let mut groups = Groups::default();
+        let mut withdraw = Vec::new();
+        for (prefix, wanted) in changes {
+            match wanted {
+                None => withdraw.extend(self.sent.remove(prefix).map(|_| *prefix)),
+                Some(attributes) => {
+                    let was = self.sent.insert(*prefix, Arc::clone(attributes));
+                    let same =
+                        was.is_some_and(|was| Arc::ptr_eq(&was, attributes) || was == *attributes);
+                    if !same {
+                        groups.add(*prefix, attributes);
+                    }
+                }
+            }
+        }
+        Delta {
+            withdraw,
+            announce: groups.list,
+        }
+    }
+
+    /// Whether the peer has been sent a prefix.
+    pub fn contains(&self, prefix: &IpNet) -> bool {
+        self.sent.contains_key(prefix)
     }
 
     /// What the peer has been sent, in the order of the prefixes.

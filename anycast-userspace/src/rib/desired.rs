@@ -6,6 +6,10 @@ use std::sync::Arc;
 use ipnet::IpNet;
 
 use super::Attributes;
+use super::shared_map::{Change, SharedMap};
+
+/// Attributes for some peers, by name.
+pub type AttributesByPeer = BTreeMap<String, Arc<Attributes>>;
 
 /// One route to announce.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -14,6 +18,8 @@ pub struct Route {
     pub service: Arc<str>,
     /// How it is announced. Routes that share one `Arc` compare and pack fastest.
     pub attributes: Arc<Attributes>,
+    /// How it is announced to those peers that are told something else.
+    pub by_peer: Option<Arc<AttributesByPeer>>,
     /// The peers that get it, by name; `None`: all of them.
     pub peers: Option<Arc<[String]>>,
 }
@@ -24,20 +30,23 @@ impl Route {
         Self {
             service: service.into(),
             attributes: Arc::new(attributes),
+            by_peer: None,
             peers: None,
         }
     }
 
     /// Whether another route shares all of this one's parts (cheap; equal parts may still be apart).
     pub fn is_same(&self, other: &Self) -> bool {
-        let same_peers = match (&self.peers, &other.peers) {
-            (None, None) => true,
-            (Some(ours), Some(theirs)) => Arc::ptr_eq(ours, theirs),
-            (Some(_), None) | (None, Some(_)) => false,
-        };
-        same_peers
+        same(self.peers.as_ref(), other.peers.as_ref())
+            && same(self.by_peer.as_ref(), other.by_peer.as_ref())
             && Arc::ptr_eq(&self.attributes, &other.attributes)
             && Arc::ptr_eq(&self.service, &other.service)
+    }
+
+    /// How it is announced to the peer of this name.
+    pub fn attributes_for(&self, peer: &str) -> &Arc<Attributes> {
+        let own = self.by_peer.as_ref().and_then(|told| told.get(peer));
+        own.unwrap_or(&self.attributes)
     }
 
     /// Whether the peer of this name is among those that get it.
@@ -48,12 +57,21 @@ impl Route {
     }
 }
 
-/// Everything that should be announced. A later value replaces an earlier one as a whole.
+fn same<T: ?Sized>(ours: Option<&Arc<T>>, theirs: Option<&Arc<T>>) -> bool {
+    match (ours, theirs) {
+        (None, None) => true,
+        (Some(ours), Some(theirs)) => Arc::ptr_eq(ours, theirs),
+        (Some(_), None) | (None, Some(_)) => false,
+    }
+}
+
+/// Everything that should be announced. A later value replaces an earlier one as a whole; made from a copy
+/// of the earlier one, it shares what has not changed, and the difference is found without a look at that.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct DesiredRoutes {
     /// Grows with every decision; peers report the generation that they have applied.
     pub generation: u64,
-    routes: BTreeMap<IpNet, Route>,
+    routes: SharedMap<Route>,
 }
 
 impl DesiredRoutes {
@@ -61,7 +79,7 @@ impl DesiredRoutes {
     pub fn new(generation: u64) -> Self {
         Self {
             generation,
-            routes: BTreeMap::new(),
+            routes: SharedMap::default(),
         }
     }
 
@@ -80,6 +98,12 @@ impl DesiredRoutes {
         self.routes.iter()
     }
 
+    /// The routes that are not the same in `older`, in the order of their prefixes.
+    pub fn changes_since<'a>(&'a self, older: &'a Self) -> Vec<Change<'a, Route>> {
+        self.routes
+            .changes_since(&older.routes, |was, is| was.is_same(is) || was == is)
+    }
+
     /// How many routes there are.
     pub fn len(&self) -> usize {
         self.routes.len()
@@ -87,12 +111,12 @@ impl DesiredRoutes {
 
     /// Whether there is none.
     pub fn is_empty(&self) -> bool {
-        self.routes.is_empty()
+        self.routes.len() == 0
     }
 
     /// Whether a prefix is among them.
     pub fn contains(&self, prefix: &IpNet) -> bool {
-        self.routes.contains_key(prefix)
+        self.routes.get(prefix).is_some()
     }
 }
 

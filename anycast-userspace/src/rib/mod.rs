@@ -10,8 +10,10 @@ mod community;
 mod desired;
 #[cfg(any(test, feature = "fuzzing"))]
 pub mod exercise;
+mod shared_map;
 
 pub use adj_rib_out::{AdjRibOut, Delta};
 pub use attributes::{Attributes, NextHop};
 pub use community::{Community, ExtendedCommunity, LargeCommunity};
-pub use desired::{DesiredRoutes, Route};
+pub use desired::{AttributesByPeer, DesiredRoutes, Route};
+pub use shared_map::Change;

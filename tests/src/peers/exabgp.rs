@@ -1,9 +1,10 @@
 //! ExaBGP as a peer: it has no table, so the table is built from what it says it has received.
 
+use std::io::Write as _;
 use std::os::unix::fs::PermissionsExt;
 use std::time::Duration;
 
-use anyhow::{Context, Result, bail};
+use anyhow::{Context, Result};
 use serde_json::Value;
 
 use super::{Daemon, Options, Router, RoutingDaemon, Scratch, Table, wait_until};
@@ -32,6 +33,7 @@ fn configuration(link: u8, options: &Options, script: &str) -> String {
          router-id 10.0.{link}.2;\nlocal-address 10.0.{link}.2;\nlocal-as 65001;\npeer-as 64512;\n\
          {password}{gtsm}\
          family {{ ipv4 unicast; ipv6 unicast; }}\n\
+         capability {{ route-refresh enable; }}\n\
          api {{ processes [ events ]; neighbor-changes; receive {{ parsed; update; notification; }} }}\n\
          }}\n"
     )
@@ -42,10 +44,14 @@ impl RoutingDaemon for ExaBgp {
         let scratch = Scratch::new("exabgp")?;
         let script = scratch.path().join("events.sh");
         let events = scratch.path().join("events.json");
-        // ExaBGP takes a helper for dead when its standard output is closed: only the lines go elsewhere.
+        let commands = scratch.path().join("commands");
+        // What is written to the pipe is a command for ExaBGP; what ExaBGP says is kept. The pipe is opened
+        // for both directions, so that it never ends while the helper runs.
         let copy = format!(
-            "#!/bin/sh\nwhile read -r line; do printf '%s\\n' \"$line\" >> {}; done\n",
-            events.display()
+            "#!/bin/sh\nmkfifo {commands}\nexec 3<>{commands}\ncat <&3 &\n\
+             while read -r line; do printf '%s\\n' \"$line\" >> {events}; done\nkill $!\n",
+            commands = commands.display(),
+            events = events.display()
         );
         std::fs::write(&script, copy)?;
         std::fs::set_permissions(&script, std::fs::Permissions::from_mode(0o755))?;
@@ -74,7 +80,13 @@ impl RoutingDaemon for ExaBgp {
     }
 
     fn refresh(&self) -> Result<()> {
-        bail!("ExaBGP keeps no routes, and so never asks for them again")
+        let pipe = self.scratch.path().join("commands");
+        let commands = "announce route-refresh ipv4 unicast\nannounce route-refresh ipv6 unicast\n";
+        std::fs::OpenOptions::new()
+            .write(true)
+            .open(&pipe)?
+            .write_all(commands.as_bytes())
+            .context("the helper of ExaBGP does not read")
     }
 
     fn kill(&mut self) {
@@ -85,6 +97,8 @@ impl RoutingDaemon for ExaBgp {
         self.kill();
         let events = self.scratch.path().join("events.json");
         std::fs::write(&events, "")?;
+        // The helper makes it anew.
+        let _ = std::fs::remove_file(self.scratch.path().join("commands"));
         let configuration = self.scratch.path().join("exabgp.conf");
         let daemon = Daemon::start(
             self.namespace,

@@ -28,6 +28,11 @@ impl Frr {
     /// # Errors
     /// FRR is not installed, or does not start.
     pub fn start_with(router: &Router, options: &Options, more: &str) -> Result<Self> {
+        let text = configuration(router.link, options, more);
+        Self::start_configured(router, &text)
+    }
+
+    fn start_configured(router: &Router, bgpd: &str) -> Result<Self> {
         let scratch = Scratch::new("frr")?;
         let path = scratch.path().to_string_lossy().into_owned();
         run("chown", &["frr:frr", &path])?;
@@ -39,15 +44,34 @@ impl Frr {
             bfdd: None,
         };
         std::fs::write(frr.scratch.path().join("zebra.conf"), "log stdout\n")?;
-        if more.contains(" bfd") {
+        if bgpd.contains(" bfd") {
             std::fs::write(frr.scratch.path().join("bfdd.conf"), "log stdout\n")?;
         }
-        std::fs::write(
-            frr.scratch.path().join("bgpd.conf"),
-            configuration(router.link, options, more),
-        )?;
+        std::fs::write(frr.scratch.path().join("bgpd.conf"), bgpd)?;
         frr.restart()?;
         Ok(frr)
+    }
+
+    /// Starts FRR as AS 65001 with a session over the link's interface, whoever is there (`external` or
+    /// `internal`).
+    ///
+    /// # Errors
+    /// FRR is not installed, or does not start.
+    pub fn start_unnumbered(router: &Router, remote_as: &str) -> Result<Self> {
+        let link = router.link;
+        let interface = format!("router{link}");
+        let neighbour = format!(
+            "log stdout\n\
+             router bgp 65001\n\
+             \x20bgp router-id 10.0.{link}.2\n\
+             \x20no bgp ebgp-requires-policy\n\
+             \x20neighbor {interface} interface remote-as {remote_as}\n\
+             \x20neighbor {interface} timers connect 1\n\
+             \x20address-family ipv6 unicast\n\
+             \x20 neighbor {interface} activate\n\
+             \x20exit-address-family\n"
+        );
+        Self::start_configured(router, &neighbour)
     }
 
     /// What `vtysh` answers.
@@ -72,6 +96,15 @@ impl Frr {
         run("vtysh", &arguments)
     }
 
+    /// What one daemon answers, at once.
+    ///
+    /// # Errors
+    /// It does not answer.
+    pub fn ask(&self, daemon: &str, command: &str) -> Result<String> {
+        let socket = self.scratch.path().join(format!("{daemon}.vty"));
+        super::vty::ask(&socket, command)
+    }
+
     fn daemon(&self, name: &str) -> Result<Daemon> {
         let directory = self.scratch.path();
         let file = |suffix: &str| {
@@ -83,7 +116,11 @@ impl Frr {
         let log = directory.join(format!("{name}.log"));
         let (conf, pid) = (file("conf"), file("pid"));
         let vty = directory.to_string_lossy().into_owned();
-        let arguments = ["-f", &conf, "-z", &zserv, "-i", &pid, "--vty_socket", &vty];
+        let control = file("sock");
+        let mut arguments = vec!["-f", &conf, "-z", &zserv, "-i", &pid, "--vty_socket", &vty];
+        if name == "bfdd" {
+            arguments.extend(["--bfdctl", &control]);
+        }
         Daemon::start(self.namespace, &log, &program, &arguments)
     }
 }

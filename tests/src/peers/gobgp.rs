@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use anyhow::{Context, Result, bail};
+use anyhow::{Context, Result};
 use serde_json::Value;
 
 use super::{Daemon, Options, Router, RoutingDaemon, Scratch, Table, run, wait_until};
@@ -12,6 +12,8 @@ use super::{Daemon, Options, Router, RoutingDaemon, Scratch, Table, run, wait_un
 pub struct GoBgp {
     scratch: Scratch,
     namespace: u32,
+    /// The node's address.
+    node: String,
     daemon: Option<Daemon>,
 }
 
@@ -58,6 +60,7 @@ impl RoutingDaemon for GoBgp {
         let mut gobgp = Self {
             scratch,
             namespace: router.pid(),
+            node: format!("10.0.{}.1", router.link),
             daemon: None,
         };
         gobgp.restart()?;
@@ -76,8 +79,10 @@ impl RoutingDaemon for GoBgp {
         Ok(table)
     }
 
+    /// GoBGP looks at its own Adj-RIB-In again, and sends no ROUTE-REFRESH.
     fn refresh(&self) -> Result<()> {
-        bail!("GoBGP looks at its own Adj-RIB-In again, and sends no ROUTE-REFRESH")
+        self.gobgp(&["neighbor", &self.node, "softresetin"])
+            .map(|_| ())
     }
 
     fn kill(&mut self) {

@@ -5,9 +5,11 @@
 mod bird;
 mod dissect;
 mod exabgp;
+mod exabgp_decode;
 mod frr;
 mod gobgp;
 mod router;
+pub mod vty;
 
 use std::collections::BTreeMap;
 
@@ -16,6 +18,7 @@ use anyhow::Result;
 pub use bird::Bird;
 pub use dissect::dissect;
 pub use exabgp::ExaBgp;
+pub use exabgp_decode::exabgp_decode;
 pub use frr::Frr;
 pub use gobgp::GoBgp;
 pub use router::Router;
@@ -52,10 +55,10 @@ pub trait RoutingDaemon: Sized {
     /// It does not answer.
     fn table(&self) -> Result<Table>;
 
-    /// Makes it ask the node for its routes again (RFC 2918).
+    /// Makes it look at the node's routes again; those that can ask the node for them (RFC 2918).
     ///
     /// # Errors
-    /// It does not answer, or cannot.
+    /// It does not answer.
     fn refresh(&self) -> Result<()>;
 
     /// Kills it, as a crash would.

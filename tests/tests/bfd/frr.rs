@@ -2,13 +2,11 @@
 
 use std::collections::BTreeMap;
 use std::fmt::Write as _;
-use std::io::{Read as _, Write as _};
 use std::net::IpAddr;
-use std::os::unix::net::UnixStream;
 use std::time::Duration;
 
-use anycast_tests::peers::{Daemon, Router, Scratch, run, wait_until};
-use anyhow::{Context as _, Result, ensure};
+use anycast_tests::peers::{Daemon, Router, Scratch, run, vty, wait_until};
+use anyhow::{Context as _, Result};
 use serde_json::Value;
 
 use crate::daemon::{ADDRESSES, BfdDaemon, View};
@@ -54,10 +52,7 @@ impl Frr {
 
     /// Asks bfdd as vtysh does, without the tenths of a second that vtysh takes to start.
     fn ask(&self, command: &str) -> Result<String> {
-        let mut vty = UnixStream::connect(self.scratch.path().join("bfdd.vty"))?;
-        vty.set_read_timeout(Some(Duration::from_secs(5)))?;
-        exchange(&mut vty, "enable")?;
-        exchange(&mut vty, command)
+        vty::ask(&self.scratch.path().join("bfdd.vty"), command)
     }
 
     fn sessions(&self) -> Result<Vec<Value>> {
@@ -80,25 +75,6 @@ impl Frr {
             self.vtysh(&["configure terminal", "bfd", &peer, command])?;
         }
         Ok(())
-    }
-}
-
-/// A command ends with a zero octet, its answer with three and a status.
-fn exchange(vty: &mut UnixStream, command: &str) -> Result<String> {
-    vty.write_all(format!("{command}\0").as_bytes())?;
-    let mut answer = Vec::new();
-    let mut buffer = [0; 4096];
-    loop {
-        let count = vty.read(&mut buffer)?;
-        answer.extend(&buffer[..count]);
-        if let [text @ .., 0, 0, 0, status] = &answer[..] {
-            ensure!(
-                *status == 0,
-                "bfdd answers `{command}` with status {status}"
-            );
-            return Ok(String::from_utf8_lossy(text).into_owned());
-        }
-        ensure!(count > 0, "bfdd closed the connection");
     }
 }
 

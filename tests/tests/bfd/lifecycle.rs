@@ -25,6 +25,7 @@ fn peer(address: &str, settings: Bfd) -> Peer {
         interface: None,
         vrf: None,
         settings,
+        key: None,
     }
 }
 

@@ -1,6 +1,7 @@
 //! BFD against real daemons and an independent decoder, in network namespaces. Needs root, and the packages
 //! bird2, frr and tshark.
 
+mod auth;
 mod bird;
 mod child;
 mod daemon;
@@ -9,4 +10,5 @@ mod hostile;
 mod lifecycle;
 mod node;
 mod story;
+mod sustained;
 mod wire;

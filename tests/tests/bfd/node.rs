@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use anycast_userspace::bfd::auth::Key;
 use anycast_userspace::bfd::{
     Event, EventKind, Manager, Peer, Session, SessionStatus, State, Status,
 };
@@ -27,6 +28,11 @@ pub(crate) struct Node {
 impl Node {
     /// Starts it and watches the first `count` of the router's addresses with `settings`.
     pub(crate) fn start(count: usize, settings: &Bfd) -> Result<Self> {
+        Self::start_with_key(count, settings, None)
+    }
+
+    /// The same, with a secret.
+    pub(crate) fn start_with_key(count: usize, settings: &Bfd, key: Option<Key>) -> Result<Self> {
         let runtime = tokio::runtime::Builder::new_current_thread()
             .enable_all()
             .build()?;
@@ -40,6 +46,7 @@ impl Node {
                 interface: Some("node1".to_owned()),
                 vrf: None,
                 settings: settings.clone(),
+                key: key.clone(),
             };
             sessions.push(runtime.block_on(manager.add(peer))?);
         }

@@ -6,7 +6,7 @@ use anycast_tests::peers::{in_namespace, run};
 use anycast_userspace::bgp::State;
 use anycast_userspace::rib::{Attributes, DesiredRoutes, Route};
 
-use crate::node::{LIMIT, Node, lockstep, routes, runtime};
+use crate::node::{LIMIT, Node, routes, runtime};
 use crate::scripted::{KEEPALIVE, NOTIFICATION, OPEN, Scripted, UPDATE, addresses, message, open};
 
 const ROUTE: &[&str] = &["192.168.250.1/32"];
@@ -62,7 +62,7 @@ fn a_connection_beside_an_established_session_is_closed() {
 }
 
 /// Time from publishing a generation until one peer has been sent it.
-async fn time_to_apply(node: &mut Node, peer: &str, desired: DesiredRoutes) -> Duration {
+pub(crate) async fn time_to_apply(node: &mut Node, peer: &str, desired: DesiredRoutes) -> Duration {
     let start = Instant::now();
     let generation = node.publish(desired);
     node.summary_until(peer, |summary| {
@@ -105,14 +105,14 @@ fn a_thousand_connections_do_not_disturb_another_peer() {
     });
 }
 
-async fn connect_from(link: u8) -> tokio::net::TcpStream {
+pub(crate) async fn connect_from(link: u8) -> tokio::net::TcpStream {
     let socket = tokio::net::TcpSocket::new_v4().unwrap();
     socket.bind(([10, 0, link, 2], 0).into()).unwrap();
     socket.connect(([10, 0, 1, 1], 179).into()).await.unwrap()
 }
 
 /// A session as soon as the node takes one: it may still hold a connection of before.
-async fn established_soon(link: u8) -> Scripted {
+pub(crate) async fn established_soon(link: u8) -> Scripted {
     let deadline = Instant::now() + LIMIT;
     loop {
         match Scripted::establish(link, 90).await {
@@ -123,11 +123,11 @@ async fn established_soon(link: u8) -> Scripted {
     }
 }
 
-fn open_files() -> usize {
+pub(crate) fn open_files() -> usize {
     std::fs::read_dir("/proc/self/fd").unwrap().count()
 }
 
-fn many(count: u32, med: u32) -> DesiredRoutes {
+pub(crate) fn many(count: u32, med: u32) -> DesiredRoutes {
     let route = Route::new(
         "dns",
         Attributes {
@@ -208,6 +208,34 @@ fn a_peer_that_sends_one_octet_at_a_time_gets_its_session() {
 }
 
 #[test]
+fn a_peer_that_sends_one_octet_a_second_is_silent_to_the_hold_timer() {
+    in_namespace(|| {
+        runtime().block_on(async {
+            addresses(1);
+            let mut node = Node::start(&[(1, "passive = true\nhold_time = \"3s\"")]);
+            let mut slow = Scripted::establish(1, 3).await.unwrap();
+            node.established("peer1").await;
+            let start = Instant::now();
+            for octet in message(KEEPALIVE, &[]) {
+                if slow.send(&[octet]).await.is_err()
+                    || node.summary("peer1").state != State::Established
+                {
+                    break;
+                }
+                tokio::time::sleep(Duration::from_secs(1)).await;
+            }
+            assert!(
+                start.elapsed() < Duration::from_secs(6),
+                "{:?}",
+                start.elapsed()
+            );
+            // Hold Timer Expired.
+            assert_eq!(slow.read_until(NOTIFICATION).await.unwrap(), [4, 0]);
+        });
+    });
+}
+
+#[test]
 fn an_erring_peer_is_held_off_for_longer_each_time() {
     in_namespace(|| {
         runtime().block_on(async {
@@ -229,97 +257,7 @@ fn an_erring_peer_is_held_off_for_longer_each_time() {
     });
 }
 
-/// How many mutated messages a run sends; more with `ANYCAST_MUTATIONS=1000000`.
-fn mutations() -> u32 {
-    std::env::var("ANYCAST_MUTATIONS")
-        .ok()
-        .and_then(|text| text.parse().ok())
-        .unwrap_or(20_000)
-}
-
-/// An UPDATE with attributes, IPv4 and IPv6 prefixes.
-fn update() -> Vec<u8> {
-    let attributes = [
-        &[0x40, 1, 1, 0][..],
-        &[0x40, 2, 6, 2, 1, 0, 0, 0xFD, 0xE9],
-        &[0x40, 3, 4, 10, 0, 1, 2],
-        &[0x80, 4, 4, 0, 0, 0, 1],
-        &[0xC0, 8, 4, 0xFB, 0xF0, 0, 1],
-        &[
-            0x80, 14, 22, 0, 2, 1, 16, 0xFD, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 1, 0, 0,
-        ],
-    ]
-    .concat();
-    let length = u16::try_from(attributes.len()).unwrap();
-    message(
-        UPDATE,
-        &[
-            &[0, 4, 24, 10, 1, 2],
-            &length.to_be_bytes()[..],
-            &attributes,
-            &[24, 10, 1, 3],
-        ]
-        .concat(),
-    )
-}
-
-#[test]
-fn mutated_messages_neither_stop_the_speaker_nor_make_it_grow() {
-    in_namespace(|| {
-        lockstep().block_on(async {
-            addresses(1);
-            let quick = "passive = true\nretry = \"1ms\"\nretry_max = \"1ms\"";
-            let mut node = Node::start_with(&[(1, 65001, quick)]);
-            let mut random = 0x9E37_79B9_7F4A_7C15_u64;
-            let mut next = move |below: usize| {
-                random ^= random << 13;
-                random ^= random >> 7;
-                random ^= random << 17;
-                usize::try_from(random % u64::try_from(below).unwrap()).unwrap()
-            };
-            let whole = update();
-            let mut peer = established_soon(1).await;
-            let (mut sessions, mut memory) = (0u32, 0);
-            let total = mutations();
-            for number in 0..total {
-                let mut octets = whole.clone();
-                for _ in 0..=next(3) {
-                    // Mostly the body: a broken header ends the session at once.
-                    let at = if next(50) == 0 {
-                        next(octets.len())
-                    } else {
-                        19 + next(octets.len() - 19)
-                    };
-                    octets[at] = u8::try_from(next(256)).unwrap();
-                }
-                if peer.send(&octets).await.is_err() || number % 32 == 0 && is_over(&mut peer) {
-                    peer = established_soon(1).await;
-                    sessions += 1;
-                }
-                if number == total / 2 {
-                    memory = resident_kib();
-                }
-            }
-            drop(peer);
-            let _peer = established_soon(1).await;
-            node.established("peer1").await;
-            assert!(
-                sessions > 10,
-                "the mutations are too tame: {sessions} sessions"
-            );
-            let growth = resident_kib().saturating_sub(memory);
-            assert!(growth < 8 * 1024, "{growth} KiB more than at half time");
-        });
-    });
-}
-
-/// Whether the node has closed the connection.
-fn is_over(peer: &mut Scripted) -> bool {
-    let mut scrap = [0; 4096];
-    matches!(peer.stream.try_read(&mut scrap), Ok(0))
-}
-
-fn resident_kib() -> usize {
+pub(crate) fn resident_kib() -> usize {
     let status = std::fs::read_to_string("/proc/self/status").unwrap();
     let line = status
         .lines()

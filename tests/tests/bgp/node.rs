@@ -4,7 +4,9 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use anycast_tests::peers::wait_until;
-use anycast_userspace::bgp::{Event, EventKind, PeerStatus, Speaker, State, Summary};
+use anycast_userspace::bgp::{
+    Event, EventKind, GroupStatus, Notification, PeerStatus, Speaker, State, Summary,
+};
 use anycast_userspace::config::Bgp;
 use anycast_userspace::rib::{Attributes, DesiredRoutes, Route};
 use garde::Validate;
@@ -38,6 +40,13 @@ pub(crate) fn routes(prefixes: &[&str], attributes: Attributes) -> DesiredRoutes
         desired.insert(prefix.parse().unwrap(), route.clone());
     }
     desired
+}
+
+fn parsed(text: &str) -> Bgp {
+    let config: Bgp = toml::from_str(text).unwrap();
+    config.validate().unwrap();
+    assert_eq!(config.problems(), []);
+    config
 }
 
 /// A speaker with AS 64512 and identifier 10.0.0.1.
@@ -79,8 +88,30 @@ impl Node {
             }
             text.push_str(&peer);
         }
-        let config: Bgp = toml::from_str(&text).unwrap();
-        config.validate().unwrap();
+        Self::start_of(&text)
+    }
+
+    /// A speaker with these peers, written out.
+    pub(crate) fn start_from(peers: &str) -> Self {
+        Self::start_of(&format!(
+            "local_as = 64512\nrouter_id = \"10.0.0.1\"\n{peers}"
+        ))
+    }
+
+    /// Why a speaker with these peers does not start. Inside a runtime.
+    pub(crate) fn refused(peers: &str) -> String {
+        let config = parsed(&format!(
+            "local_as = 64512\nrouter_id = \"10.0.0.1\"\n{peers}"
+        ));
+        let (_desired, receiver) = watch::channel(Arc::new(DesiredRoutes::new(0)));
+        let (sender, _events) = mpsc::channel(1);
+        Speaker::spawn(&config, &receiver, &sender)
+            .expect_err("the speaker starts")
+            .to_string()
+    }
+
+    fn start_of(text: &str) -> Self {
+        let config = parsed(text);
         let (desired, receiver) = watch::channel(Arc::new(DesiredRoutes::new(0)));
         let (sender, events) = mpsc::channel(256);
         Self {
@@ -128,11 +159,18 @@ impl Node {
         peer: &str,
         test: impl Fn(&Summary) -> bool,
     ) -> Summary {
-        let wait = self.speaker().summary_until(peer, &test);
+        let wait = async {
+            loop {
+                match self.speaker().summary_until(peer, &test).await {
+                    Some(summary) => return summary,
+                    // A peer of a prefix is there only while it is connected.
+                    None => tokio::time::sleep(Duration::from_millis(5)).await,
+                }
+            }
+        };
         tokio::time::timeout(LIMIT, wait)
             .await
-            .unwrap_or_else(|_| panic!("{peer} stays at {:?}", self.summary(peer)))
-            .expect("the peer exists")
+            .unwrap_or_else(|_| panic!("{peer} stays at {:?}", self.speaker().summaries()))
     }
 
     /// What is current.
@@ -153,6 +191,20 @@ impl Node {
             .into_iter()
             .find(|status| status.name == peer)
             .unwrap()
+    }
+
+    /// The prefixes from which peers may connect.
+    pub(crate) async fn groups(&self) -> Vec<GroupStatus> {
+        self.speaker().status().await.groups
+    }
+
+    /// Waits for a NOTIFICATION of ours.
+    pub(crate) async fn notification_sent(&mut self, peer: &str) -> Notification {
+        self.event(peer, |kind| match kind {
+            EventKind::NotificationSent(sent) => Some(sent.clone()),
+            _ => None,
+        })
+        .await
     }
 
     /// Waits for an event.

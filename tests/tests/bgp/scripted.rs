@@ -1,6 +1,7 @@
 //! A peer that is driven message by message, on addresses of the loopback interface.
 
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
+use std::os::fd::{AsFd, BorrowedFd};
 
 use anycast_tests::peers::run;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
@@ -48,10 +49,31 @@ pub(crate) struct Scripted {
 impl Scripted {
     /// Connects to the node from 10.0.n.2.
     pub(crate) async fn connect(link: u8) -> std::io::Result<Self> {
+        Self::connect_prepared(link, |_| Ok(())).await
+    }
+
+    /// The same, with socket options of the test's own.
+    async fn connect_prepared(
+        link: u8,
+        prepare: impl FnOnce(BorrowedFd<'_>) -> std::io::Result<()>,
+    ) -> std::io::Result<Self> {
         let socket = TcpSocket::new_v4()?;
+        prepare(socket.as_fd())?;
         socket.set_reuseaddr(true)?;
         socket.bind(SocketAddr::from(([10, 0, link, 2], 0)))?;
         let stream = socket.connect(([10, 0, link, 1], 179).into()).await?;
+        Ok(Self { stream })
+    }
+
+    /// Connects to the node at one address from another.
+    pub(crate) async fn connect_between(from: IpAddr, to: IpAddr) -> std::io::Result<Self> {
+        let socket = if from.is_ipv4() {
+            TcpSocket::new_v4()?
+        } else {
+            TcpSocket::new_v6()?
+        };
+        socket.bind(SocketAddr::from((from, 0)))?;
+        let stream = socket.connect((to, 179).into()).await?;
         Ok(Self { stream })
     }
 
@@ -66,7 +88,16 @@ impl Scripted {
 
     /// Connects and goes through the handshake.
     pub(crate) async fn establish(link: u8, hold_time: u16) -> std::io::Result<Self> {
-        let mut peer = Self::connect(link).await?;
+        Self::establish_prepared(link, hold_time, |_| Ok(())).await
+    }
+
+    /// The same, with socket options of the test's own.
+    pub(crate) async fn establish_prepared(
+        link: u8,
+        hold_time: u16,
+        prepare: impl FnOnce(BorrowedFd<'_>) -> std::io::Result<()>,
+    ) -> std::io::Result<Self> {
+        let mut peer = Self::connect_prepared(link, prepare).await?;
         peer.send(&open([10, 0, link, 2], hold_time)).await?;
         peer.send(&message(KEEPALIVE, &[])).await?;
         for want in [OPEN, KEEPALIVE] {

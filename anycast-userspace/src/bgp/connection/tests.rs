@@ -2,9 +2,14 @@
 
 use proptest::prelude::*;
 use rustbgpd_fsm::PeerConfig;
-use rustbgpd_wire::{Afi, Safi, UpdateMessage};
+use rustbgpd_wire::{Afi, Safi, UpdateMessage, decode_message};
+
+use crate::bgp::framing::MAX_LENGTH;
+use crate::bgp::wire::MAX_MESSAGE;
 
 use super::*;
+
+mod opens;
 
 /// A name, the message, the NOTIFICATION's code and subcode, and its data.
 type BadMessage = (&'static str, Vec<u8>, (u8, u8), &'static [u8]);

@@ -1,6 +1,7 @@
 //! Opening connections, accepting the peer's, and what follows when one ends.
 
 use std::io;
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use rustbgpd_wire::NotificationCode;
@@ -11,6 +12,7 @@ use super::{Link, Peer};
 use crate::bgp::backoff::Random;
 use crate::bgp::collision::Origin;
 use crate::bgp::connection::{Connection, Ending};
+use crate::bgp::listener::Arrival;
 use crate::bgp::notification::{Cease, Notification, cease};
 use crate::bgp::status::State;
 use crate::bgp::{linger, socket};
@@ -26,15 +28,19 @@ impl Peer {
         let enough = self
             .links()
             .any(|link| link.connection.state() >= State::OpenConfirm);
-        !self.settings.config.passive && !enough && self.ours.is_none() && self.dialing.is_none()
+        let free = self.ours.is_none() && self.dialing.is_none();
+        !self.settings.is_passive() && !enough && free && self.remote().is_some()
     }
 
     pub(super) fn connect_if_due(&mut self, now: Instant) {
-        if self.may_connect() && self.retry_at.is_some_and(|at| at <= now) {
+        if self.may_connect()
+            && self.retry_at.is_some_and(|at| at <= now)
+            && let Some(address) = self.remote()
+        {
             self.retry_at = None;
-            let settings = (*self.settings).clone();
+            let settings = Arc::clone(&self.settings);
             self.dialing = Some(Box::pin(async move {
-                timeout(CONNECT_TIMEOUT, socket::dial(settings))
+                timeout(CONNECT_TIMEOUT, socket::dial(settings, address))
                     .await
                     .unwrap_or_else(|_| Err(io::ErrorKind::TimedOut.into()))
             }));
@@ -54,11 +60,12 @@ impl Peer {
         }
     }
 
-    pub(super) fn accept(&mut self, stream: TcpStream) {
+    pub(super) fn accept(&mut self, arrival: Arrival) {
+        let Arrival { stream, remote } = arrival;
         let now = Instant::now();
         let held = self.held_until.is_some_and(|until| until > now);
         if held || self.theirs.is_some() || self.session.is_some() {
-            tracing::debug!(peer = %self.settings.name, held, "a second BGP connection was closed");
+            tracing::debug!(peer = %self.settings.name, %remote, held, "a second BGP connection was closed");
             return;
         }
         match socket::adopt(&stream, &self.settings) {
@@ -121,8 +128,25 @@ impl Peer {
         } else {
             self.settings.config.retry.0
         };
-        self.retry_at = (!self.settings.config.passive).then_some(now + wait);
+        self.retry_at = (!self.settings.is_passive()).then_some(now + wait);
         self.held_until = (alone && at_fault).then_some(now + wait);
+    }
+
+    /// The router at the other end of the interface has been found, is another one, or cannot be found.
+    pub(super) fn neighbour_changed(&mut self) {
+        let Some(neighbour) = &mut self.neighbour else {
+            return;
+        };
+        let found = neighbour.borrow_and_update().clone();
+        match (found.address, found.trouble) {
+            (Some(_), _) => {
+                if self.links().next().is_none() && self.dialing.is_none() {
+                    self.retry_at = (!self.settings.is_passive()).then(Instant::now);
+                }
+            }
+            (None, Some(trouble)) if self.session.is_none() => self.record.reason = trouble,
+            (None, _) => {}
+        }
     }
 
     /// BFD says that the peer cannot be reached (RFC 5882 §4.3).

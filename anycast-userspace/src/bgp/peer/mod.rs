@@ -11,6 +11,7 @@ mod session;
 
 use std::future::Future;
 use std::io;
+use std::net::IpAddr;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::time::Instant;
@@ -22,12 +23,17 @@ use tokio::sync::{mpsc, oneshot, watch};
 use super::backoff::{Backoff, Random};
 use super::collision::Origin;
 use super::connection::Connection;
+use super::discovery::Discovered;
 use super::event::Event;
+use super::listener::Arrival;
 use super::record::Record;
-use super::settings::PeerSettings;
+use super::settings::{PeerSettings, Place};
 use super::status::{PeerStatus, State, Summary};
 use crate::rib::DesiredRoutes;
 use session::Session;
+
+/// Commands waiting for one peer task; those who ask wait when it is full.
+pub(super) const COMMAND_DEPTH: usize = 8;
 
 /// What others ask of a peer task.
 #[derive(Debug)]
@@ -48,8 +54,18 @@ pub(super) enum Command {
 pub(super) struct Channels {
     pub(super) desired: watch::Receiver<Arc<DesiredRoutes>>,
     pub(super) events: mpsc::Sender<Event>,
-    pub(super) accepted: mpsc::Receiver<TcpStream>,
+    pub(super) accepted: mpsc::Receiver<Arrival>,
     pub(super) commands: mpsc::Receiver<Command>,
+    /// Where the router at the other end of an interface is.
+    pub(super) neighbour: Option<watch::Receiver<Discovered>>,
+}
+
+/// How others reach a peer task.
+#[derive(Debug, Clone)]
+pub(super) struct Handle {
+    pub(super) name: Arc<str>,
+    pub(super) commands: mpsc::Sender<Command>,
+    pub(super) summary: watch::Receiver<Summary>,
 }
 
 /// A connection with its socket.
@@ -66,7 +82,8 @@ enum Wake {
     Desired(Result<(), watch::error::RecvError>),
     Command(Option<Command>),
     Ready(Origin, io::Result<Ready>),
-    Accepted(Option<TcpStream>),
+    Accepted(Option<Arrival>),
+    Neighbour(Result<(), watch::error::RecvError>),
     Dialed(io::Result<TcpStream>),
     Timer,
 }
@@ -77,8 +94,9 @@ pub(super) struct Peer {
     desired: watch::Receiver<Arc<DesiredRoutes>>,
     /// The controller is gone: what it wanted last still holds.
     desired_closed: bool,
-    accepted: mpsc::Receiver<TcpStream>,
+    accepted: mpsc::Receiver<Arrival>,
     commands: mpsc::Receiver<Command>,
+    neighbour: Option<watch::Receiver<Discovered>>,
     record: Record,
     ours: Option<Link>,
     theirs: Option<Link>,
@@ -103,17 +121,22 @@ impl Peer {
             events,
             accepted,
             commands,
+            neighbour,
         } = channels;
-        let (record, summary) = Record::new(Arc::clone(&settings.name), events, now);
+        let (mut record, summary) = Record::new(Arc::clone(&settings.name), events, now);
+        if let Place::Interface(interface) = &settings.place {
+            record.reason = format!("waiting for a router advertisement on {interface}");
+        }
         let config = &settings.config;
         let backoff = Backoff::new(config.retry.0, config.retry_max.0, Random::from_process());
         let peer = Self {
-            retry_at: (!config.passive).then_some(now),
+            retry_at: (!settings.is_passive()).then_some(now),
             settings,
             desired,
             desired_closed: false,
             accepted,
             commands,
+            neighbour,
             record,
             ours: None,
             theirs: None,
@@ -125,7 +148,8 @@ impl Peer {
         (peer, summary)
     }
 
-    /// Runs until it is told to shut down, or until the speaker is gone.
+    /// Runs until it is told to shut down, until the speaker is gone, or until a peer that is there only
+    /// while it is connected is not.
     pub(super) async fn run(mut self) {
         self.settle();
         loop {
@@ -151,12 +175,18 @@ impl Peer {
                 Wake::Command(None) => return,
                 Wake::Command(Some(Command::BfdDown(reason))) => self.bfd_down(&reason),
                 Wake::Ready(origin, ready) => self.transfer(origin, ready),
-                Wake::Accepted(Some(stream)) => self.accept(stream),
+                Wake::Accepted(Some(arrival)) => self.accept(arrival),
                 Wake::Accepted(None) => return,
+                Wake::Neighbour(Ok(())) => self.neighbour_changed(),
+                // The task that looks for the router ends only with the speaker.
+                Wake::Neighbour(Err(_)) => self.neighbour = None,
                 Wake::Dialed(result) => self.dialed(result),
                 Wake::Timer => self.tick(),
             }
             self.settle();
+            if self.is_spent() {
+                return;
+            }
         }
     }
 
@@ -176,7 +206,8 @@ impl Peer {
             command = self.commands.recv() => Wake::Command(command),
             ready = readiness(self.ours.as_ref()) => Wake::Ready(Origin::Ours, ready),
             ready = readiness(self.theirs.as_ref()) => Wake::Ready(Origin::Theirs, ready),
-            stream = self.accepted.recv() => Wake::Accepted(stream),
+            arrival = self.accepted.recv() => Wake::Accepted(arrival),
+            changed = change(self.neighbour.as_mut()) => Wake::Neighbour(changed),
             dialed = attempt(self.dialing.as_mut()) => Wake::Dialed(dialed),
             () = timer => Wake::Timer,
         }
@@ -219,8 +250,29 @@ impl Peer {
             Some(state) => state,
             None if self.dialing.is_some() => State::Connect,
             None if self.held_until.is_some_and(|until| until > now) => State::Idle,
+            None if self.settings.is_passing() => State::Idle,
             None => State::Active,
         }
+    }
+
+    /// The peer's address, if it is known.
+    fn remote(&self) -> Option<IpAddr> {
+        match &self.settings.place {
+            Place::Address(address) | Place::Member(address) => Some(*address),
+            Place::Interface(_) => {
+                let found = self.neighbour.as_ref()?.borrow();
+                found.address.map(IpAddr::V6)
+            }
+        }
+    }
+
+    /// Whether nothing is left of a peer that is there only while it is connected. After an error of
+    /// its own it stays for as long as its connections are refused.
+    fn is_spent(&self) -> bool {
+        self.settings.is_passing()
+            && self.links().next().is_none()
+            && self.held_until.is_none()
+            && self.accepted.is_empty()
     }
 
     fn deadline(&self) -> Option<Instant> {
@@ -259,5 +311,15 @@ async fn attempt(dial: Option<&mut Dial>) -> io::Result<TcpStream> {
     match dial {
         None => std::future::pending().await,
         Some(dial) => dial.await,
+    }
+}
+
+/// Waits until more is known of the router at the other end of an interface.
+async fn change(
+    neighbour: Option<&mut watch::Receiver<Discovered>>,
+) -> Result<(), watch::error::RecvError> {
+    match neighbour {
+        None => std::future::pending().await,
+        Some(neighbour) => neighbour.changed().await,
     }
 }

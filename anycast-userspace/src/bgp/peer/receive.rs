@@ -3,12 +3,14 @@
 use std::io;
 use std::time::Instant;
 
-use rustbgpd_wire::{Message, OpenMessage};
+use rustbgpd_wire::notification::open_subcode;
+use rustbgpd_wire::{Message, NotificationCode, NotificationMessage, OpenMessage};
 use tokio::io::Ready;
 
 use super::Peer;
 use crate::bgp::collision::{self, Origin, survivor};
-use crate::bgp::connection::{Happening, Incoming};
+use crate::bgp::connection::Happening;
+use crate::bgp::framing::Incoming;
 use crate::bgp::notification::{Cease, cease};
 use crate::bgp::status::State;
 
@@ -60,23 +62,39 @@ impl Peer {
             .as_mut()
             .and_then(|link| link.connection.next_incoming())
         {
-            if let Incoming::Message(Message::Open(open)) = &incoming
-                && self.loses_collision(origin, open)
-            {
-                let notification = cease(Cease::CollisionResolution, None, false);
-                if let Some(link) = self.link(origin) {
-                    link.connection.cease(notification);
+            let refusal = match &incoming {
+                Incoming::Message(Message::Open(open)) => self.refusal(origin, open),
+                Incoming::Message(_) | Incoming::Malformed(_) | Incoming::MalformedNotification => {
+                    None
                 }
-            } else if let Some(link) = self.link(origin) {
-                link.connection.handle(incoming, now);
+            };
+            if let Some(link) = self.link(origin) {
+                match refusal {
+                    Some(notification) => link.connection.cease(notification),
+                    None => link.connection.handle(incoming, now),
+                }
             }
             self.act_on_happenings(now);
         }
     }
 
+    /// Why an OPEN is refused for what only the peer's task knows: the AS numbers that may be there
+    /// (RFC 4271 §6.2), and the other connection.
+    fn refusal(&mut self, origin: Origin, open: &OpenMessage) -> Option<NotificationMessage> {
+        if !self.settings.accepts_as(open.four_byte_as()) {
+            return Some(NotificationMessage::new(
+                NotificationCode::OpenMessage,
+                open_subcode::BAD_PEER_AS,
+                bytes::Bytes::new(),
+            ));
+        }
+        self.loses_collision(origin, open)
+            .then(|| cease(Cease::CollisionResolution, None, false))
+    }
+
     /// RFC 4271 §6.8: an OPEN has come on one connection while there is another. Says whether the one
     /// of the OPEN is to be closed; if it is the other one, closes that.
-    pub(super) fn loses_collision(&mut self, origin: Origin, open: &OpenMessage) -> bool {
+    fn loses_collision(&mut self, origin: Origin, open: &OpenMessage) -> bool {
         let (other, other_origin) = match origin {
             Origin::Ours => (&mut self.theirs, Origin::Theirs),
             Origin::Theirs => (&mut self.ours, Origin::Ours),

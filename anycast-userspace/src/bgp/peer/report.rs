@@ -1,13 +1,15 @@
 //! What the task tells of itself.
 
+use std::net::IpAddr;
 use std::time::Instant;
 
-use super::Peer;
+use super::{Link, Peer};
 use crate::bgp::collision::Origin;
 use crate::bgp::export::Export;
-use crate::bgp::record::{capability, families, rounded};
+use crate::bgp::record::{capability, families, roles, rounded};
 use crate::bgp::status::{Negotiated, PeerStatus, Summary};
 use crate::config::Span;
+use crate::config::bgp::RemoteAs;
 
 impl Peer {
     pub(super) fn publish(&self) {
@@ -31,8 +33,9 @@ impl Peer {
         let retry = self.retry_at.filter(|_| self.may_connect());
         PeerStatus {
             name: self.settings.name.to_string(),
-            address: self.settings.config.address,
-            remote_as: self.settings.config.remote_as,
+            address: self.address(),
+            interface: self.settings.config.interface.clone(),
+            remote_as: self.remote_as(),
             state: self.record.state,
             since: rounded(now.duration_since(self.record.since)),
             reason: self.record.reason.clone(),
@@ -54,11 +57,38 @@ impl Peer {
         }
     }
 
-    pub(super) fn negotiated(&self) -> Option<Negotiated> {
-        let link = match self.session.as_ref()?.origin {
-            Origin::Ours => self.ours.as_ref()?,
-            Origin::Theirs => self.theirs.as_ref()?,
-        };
+    /// The peer's address: that of the session, or the one that is known or has been found.
+    fn address(&self) -> Option<IpAddr> {
+        let connected = self
+            .session_link()
+            .and_then(|link| link.stream.peer_addr().ok());
+        match connected {
+            Some(remote) => Some(remote.ip().to_canonical()),
+            None => self.remote(),
+        }
+    }
+
+    /// The AS number that the peer has said, or those that it may have.
+    fn remote_as(&self) -> RemoteAs {
+        let agreed = self
+            .session_link()
+            .and_then(|link| link.connection.negotiated());
+        match agreed {
+            Some(negotiated) => RemoteAs::number(negotiated.peer_asn),
+            None => self.settings.config.remote_as.clone(),
+        }
+    }
+
+    /// The connection that carries the session.
+    fn session_link(&self) -> Option<&Link> {
+        match self.session.as_ref()?.origin {
+            Origin::Ours => self.ours.as_ref(),
+            Origin::Theirs => self.theirs.as_ref(),
+        }
+    }
+
+    fn negotiated(&self) -> Option<Negotiated> {
+        let link = self.session_link()?;
         let negotiated = link.connection.negotiated()?;
         Some(Negotiated {
             remote_router_id: negotiated.peer_router_id,
@@ -72,6 +102,7 @@ impl Peer {
                 .iter()
                 .map(capability)
                 .collect(),
+            roles: roles(negotiated),
             hard_reset_needed: negotiated.peer_notification_gr,
         })
     }

@@ -16,7 +16,7 @@ use crate::bgp::notification::{Cease, cease};
 use crate::bgp::record::families;
 use crate::bgp::socket;
 use crate::bgp::wire::Encoder;
-use crate::config::bgp::Family;
+use crate::config::bgp::{Family, Role};
 
 /// With more than this unsent, changes and refreshes wait: they are merged, and memory stays bounded.
 const OUTBOX_LIMIT: usize = 64 * 1024;
@@ -87,8 +87,9 @@ impl Peer {
         let local_address = link.stream.local_addr()?.ip().to_canonical();
         let desired = self.desired.borrow();
         let announced = |address: std::net::IpAddr| desired.contains(&address.into());
-        let (interface, link_local) = socket::interface_addresses(local_address, announced)?;
         let config = &self.settings.config;
+        let on = config.interface.as_deref();
+        let (interface, link_local) = socket::interface_addresses(local_address, on, announced)?;
         let shares_link = self.settings.is_external() && config.multihop.is_none();
         Ok(Encoder {
             local_as: self.settings.local_as,
@@ -103,6 +104,7 @@ impl Peer {
             interface,
             link_local: link_local.filter(|_| shares_link && local_address.is_ipv6()),
             communities: config.communities.clone(),
+            only_to_customer: self.settings.role.is_some_and(Role::marks_only_to_customer),
         })
     }
 

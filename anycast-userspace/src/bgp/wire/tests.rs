@@ -23,6 +23,7 @@ fn encoder() -> Encoder {
         },
         link_local: None,
         communities: Vec::new(),
+        only_to_customer: false,
     }
 }
 
@@ -278,6 +279,27 @@ fn the_community_of_the_peer_joins_those_of_the_route_once() {
         list.contains(&PathAttribute::Communities(vec![2, 3, 1])),
         "{list:?}"
     );
+}
+
+#[test]
+fn routes_that_are_only_for_customers_carry_our_as_as_the_last_attribute() {
+    for marked in [true, false] {
+        let encoder = Encoder {
+            only_to_customer: marked,
+            ..encoder()
+        };
+        let attributes = Attributes {
+            large_communities: vec!["64512:1:2".parse().unwrap()],
+            ..Attributes::default()
+        };
+        let mut octets = BytesMut::new();
+        let delta = announce(attributes, hosts(1, false));
+        encoder.encode(&delta, &mut octets).unwrap();
+        let update = read(&octets).remove(0);
+        let last = update.attributes.last().unwrap();
+        let otc = *last == PathAttribute::OnlyToCustomer(4_200_000_000);
+        assert_eq!(otc, marked, "{last:?}");
+    }
 }
 
 fn prefixes() -> impl Strategy<Value = Vec<IpNet>> {

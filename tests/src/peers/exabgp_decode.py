@@ -1,0 +1,57 @@
+"""Reads one BGP message a line in hex, and prints what ExaBGP's own decoder makes of it, as JSON.
+
+Arguments: a configuration file whose first neighbor says which capabilities both sides have.
+"""
+
+import json
+import sys
+
+from exabgp.configuration.setup import environment
+
+environment.setup("")
+
+from exabgp.bgp.message import Open, Update
+from exabgp.bgp.message.direction import Direction
+from exabgp.bgp.message.open import ASN, HoldTime, RouterID, Version
+from exabgp.bgp.message.open.capability import Capabilities, Capability, Negotiated
+from exabgp.configuration.configuration import Configuration
+from exabgp.reactor.api.response import Response
+from exabgp.version import json as json_version
+
+
+def session(path):
+    configuration = Configuration([path])
+    if not configuration.reload():
+        sys.exit("the configuration is refused: %s" % configuration.error)
+    neighbor = next(iter(configuration.neighbors.values()))
+    capabilities = Capabilities().new(neighbor, False)
+    capabilities[Capability.CODE.MULTIPROTOCOL] = neighbor.families()
+    negotiated = Negotiated(neighbor)
+    hold_time = HoldTime(180)
+    ours, theirs = ASN(neighbor.local_as), ASN(neighbor.peer_as)
+    negotiated.sent(Open(Version(4), ours, hold_time, RouterID("10.0.1.2"), capabilities))
+    negotiated.received(Open(Version(4), theirs, hold_time, RouterID("10.0.0.1"), capabilities))
+    return neighbor, negotiated
+
+
+def decoded(neighbor, negotiated, octets):
+    kind, body = octets[18], octets[19:]
+    encoder = Response.JSON(json_version)
+    if kind == 1:
+        text = encoder.open(neighbor, "in", Open.unpack_message(body), None, "", "")
+    elif kind == 2:
+        update = Update.unpack_message(body, Direction.IN, negotiated)
+        text = encoder.update(neighbor, "in", update, None, "", "")
+    else:
+        # Its decoder of NOTIFICATIONs fails on a shutdown communication (4.2.21).
+        text = json.dumps({"type": kind})
+    return json.dumps(json.loads(text))
+
+
+def main():
+    neighbor, negotiated = session(sys.argv[1])
+    for line in sys.stdin:
+        print(decoded(neighbor, negotiated, bytes.fromhex(line.strip())))
+
+
+main()

@@ -1,0 +1,111 @@
+//! The TCP connection of a session: TTLs, ports, sources, devices.
+
+use std::net::SocketAddr;
+use std::os::fd::AsFd;
+use std::time::Duration;
+
+use anycast_tests::peers::{Bird, Router, in_namespace, run};
+use anycast_userspace::sockopt::set_min_ttl;
+use tokio::net::{TcpListener, TcpSocket};
+
+use crate::node::{LIMIT, Node, runtime};
+use crate::scripted::addresses;
+
+/// Nothing comes for this long: nothing will. The node tries every 200 ms.
+const SILENCE: Duration = Duration::from_millis(1500);
+
+fn listener(address: SocketAddr, min_ttl: u8) -> TcpListener {
+    let socket = TcpSocket::new_v4().unwrap();
+    socket.set_reuseaddr(true).unwrap();
+    set_min_ttl(socket.as_fd(), true, min_ttl).unwrap();
+    socket.bind(address).unwrap();
+    socket.listen(8).unwrap()
+}
+
+#[test]
+fn packets_are_sent_with_the_ttl_that_the_distance_needs() {
+    let cases = [
+        ("an external peer is on the link", "", 1, true),
+        ("and packets reach no further", "", 2, false),
+        ("multihop reaches so many hops", "multihop = 5", 5, true),
+        ("and no more", "multihop = 5", 6, false),
+        ("GTSM needs the highest", "ttl_security = true", 255, true),
+        (
+            "GTSM over hops too",
+            "ttl_security = true\nmultihop = 3",
+            255,
+            true,
+        ),
+    ];
+    in_namespace(move || {
+        runtime().block_on(async {
+            addresses(1);
+            for (name, options, min_ttl, connects) in cases {
+                let listener = listener(([10, 0, 1, 2], 179).into(), min_ttl);
+                let node = Node::start_on("listen = []", &[(1, 65001, options)]);
+                let limit = if connects { LIMIT } else { SILENCE };
+                let accepted = tokio::time::timeout(limit, listener.accept()).await;
+                assert_eq!(accepted.is_ok(), connects, "{name}");
+                drop(node);
+            }
+        });
+    });
+}
+
+#[test]
+fn a_session_is_opened_from_the_source_to_the_port() {
+    in_namespace(|| {
+        runtime().block_on(async {
+            addresses(1);
+            run("ip", &["address", "add", "10.0.9.9/32", "dev", "lo"]).unwrap();
+            let listener = listener(([10, 0, 1, 2], 1790).into(), 1);
+            let _node = Node::start_on(
+                "listen = []",
+                &[(1, 65001, "port = 1790\nsource = \"10.0.9.9\"")],
+            );
+            let (_stream, from) = tokio::time::timeout(LIMIT, listener.accept())
+                .await
+                .unwrap()
+                .unwrap();
+            assert_eq!(from.ip().to_string(), "10.0.9.9");
+        });
+    });
+}
+
+#[test]
+fn a_session_that_is_bound_to_a_device_ignores_a_better_route_elsewhere() {
+    in_namespace(|| {
+        runtime().block_on(async {
+            let routers = [1, 2].map(|link| Router::new(link).unwrap());
+            let _bird =
+                Bird::start_with(&routers[0], &Bird::session(1, 64512, "passive on;")).unwrap();
+            run("ip", &["route", "add", "10.0.1.2/32", "dev", "node2"]).unwrap();
+            let mut astray = Node::start_on("listen = []", &[(1, 65001, "")]);
+            let wait = tokio::time::timeout(SILENCE, astray.established("peer1"));
+            assert!(wait.await.is_err(), "the route leads elsewhere");
+            drop(astray);
+            let mut bound = Node::start_on("listen = []", &[(1, 65001, "device = \"node1\"")]);
+            bound.established("peer1").await;
+        });
+    });
+}
+
+#[test]
+fn a_peer_that_is_not_there_yet_is_tried_until_it_is() {
+    in_namespace(|| {
+        runtime().block_on(async {
+            let router = Router::new(1).unwrap();
+            let mut node = Node::start_on("listen = []", &[(1, 65001, "")]);
+            let status = loop {
+                let status = node.status("peer1").await;
+                if status.reason.starts_with("cannot connect") {
+                    break status;
+                }
+                tokio::time::sleep(Duration::from_millis(5)).await;
+            };
+            assert!(status.reason.contains("refused"), "{status:?}");
+            let _bird = Bird::start_with(&router, &Bird::session(1, 64512, "passive on;")).unwrap();
+            node.established("peer1").await;
+        });
+    });
+}

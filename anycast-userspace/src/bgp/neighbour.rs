@@ -23,24 +23,11 @@ const LOYALTY: Duration = Duration::from_secs(60);
 
 /// A Router Advertisement without options: current hop limit, flags, lifetime and timers are 0, which
 /// means "unspecified", and "not a default router". The kernel fills in the checksum.
-pub(super) const ADVERTISEMENT: [u8; 16] = [
-    ROUTER_ADVERTISEMENT,
-    0,
-    0,
-    0,
-    0,
-    0,
-    0,
-    0,
-    0,
-    0,
-    0,
-    0,
-    0,
-    0,
-    0,
-    0,
-];
+pub(super) const ADVERTISEMENT: [u8; 16] = {
+    let mut message = [0; 16];
+    message[0] = ROUTER_ADVERTISEMENT;
+    message
+};
 /// A Router Solicitation without options.
 pub(super) const SOLICITATION: [u8; 8] = [ROUTER_SOLICITATION, 0, 0, 0, 0, 0, 0, 0];
 

@@ -191,7 +191,7 @@ impl PeerSettings {
                 *address == remote.ip().to_canonical() && scope.is_none_or(|on| is_on(on, remote))
             }
             Place::Member(address) => *address == remote.ip().to_canonical(),
-            Place::Interface(interface) => is_scoped(remote).is_some() && is_on(interface, remote),
+            Place::Interface(interface) => scope_of(remote).is_some() && is_on(interface, remote),
         }
     }
 
@@ -229,7 +229,7 @@ impl PeerSettings {
 }
 
 /// The scope of a link-local address.
-fn is_scoped(remote: SocketAddr) -> Option<u32> {
+fn scope_of(remote: SocketAddr) -> Option<u32> {
     match remote {
         SocketAddr::V6(v6) if v6.ip().is_unicast_link_local() => Some(v6.scope_id()),
         SocketAddr::V6(_) | SocketAddr::V4(_) => None,
@@ -238,7 +238,7 @@ fn is_scoped(remote: SocketAddr) -> Option<u32> {
 
 /// Whether a link-local address is on this interface; other addresses are everywhere.
 fn is_on(interface: &str, remote: SocketAddr) -> bool {
-    match is_scoped(remote) {
+    match scope_of(remote) {
         None => true,
         Some(scope) => nix::net::if_::if_nametoindex(interface) == Ok(scope),
     }

@@ -111,8 +111,32 @@ impl Bgp {
             for (field, message) in peer.contradictions(self) {
                 say(field, message);
             }
+            if let Some(other) = self.other_key_on_a_link(peer) {
+                say(
+                    "password",
+                    format!(
+                        "is not that of `{other}`: the kernel keeps keys by address, and peers by \
+                         interface share theirs"
+                    ),
+                );
+            }
         }
         problems
+    }
+
+    /// The first peer by interface, if this one is another and has other keys.
+    fn other_key_on_a_link(&self, peer: &Peer) -> Option<&str> {
+        let keys = |peer: &Peer| {
+            let Peer {
+                password,
+                password_file,
+                ao_keys,
+                ..
+            } = peer.clone();
+            (password, password_file, ao_keys)
+        };
+        let first = self.peers.iter().find(|first| first.is_unnumbered())?;
+        (peer.is_unnumbered() && keys(peer) != keys(first)).then_some(&first.name)
     }
 }
 

@@ -225,7 +225,10 @@ mod tests {
             preferred: true,
         };
         let option = key.option([10, 0, 0, 0].into(), 24).unwrap();
-        assert_eq!(option.address.0[..2], (libc::AF_INET as u16).to_ne_bytes());
+        assert_eq!(
+            option.address.0[..2],
+            u16::try_from(libc::AF_INET).unwrap().to_ne_bytes()
+        );
         assert_eq!(option.address.0[4..8], [10, 0, 0, 0]);
         assert_eq!(&option.algorithm[..13], b"cmac(aes128)\0");
         assert_eq!((option.flags, option.reserved, option.interface), (3, 0, 0));

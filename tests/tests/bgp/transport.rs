@@ -19,7 +19,10 @@ fn listener(address: SocketAddr, min_ttl: u8) -> TcpListener {
     socket.set_reuseaddr(true).unwrap();
     set_min_ttl(socket.as_fd(), true, min_ttl).unwrap();
     socket.bind(address).unwrap();
-    socket.listen(8).unwrap()
+    let listener = socket.listen(8).unwrap();
+    // Its answers pass the node's GTSM.
+    listener.set_ttl(255).unwrap();
+    listener
 }
 
 #[test]

@@ -174,80 +174,82 @@ impl Peer {
 
     /// Fields that do not go together: pairs of a field and a message.
     pub(super) fn contradictions(&self, bgp: &Bgp) -> Vec<(&'static str, String)> {
-        let mut found = Vec::new();
-        let mut refuse = |wrong: bool, field: &'static str, message: &str| {
-            if wrong {
-                found.push((field, message.to_owned()));
-            }
-        };
-        let nowhere = self.address.is_none() && self.prefix.is_none() && self.interface.is_none();
-        refuse(
-            nowhere,
-            "address",
-            "is missing: say where the peer is, by `address`, `prefix` or `interface`",
-        );
         let ranged = self.prefix.is_some();
-        refuse(
-            ranged && self.address.is_some(),
-            "prefix",
-            "is given beside `address`: a peer is at one place",
-        );
-        refuse(
-            ranged && self.interface.is_some(),
-            "interface",
-            "is given beside `prefix`: a peer is at one place",
-        );
-        refuse(
-            !ranged && self.limit.is_some(),
-            "limit",
-            "is for peers by `prefix`",
-        );
-        refuse(
-            ranged && self.source.is_some(),
-            "source",
-            "is never used: peers of a `prefix` connect to us",
-        );
-        refuse(
-            self.is_unnumbered() && self.source.is_some(),
-            "source",
-            "is the link-local address of `interface`",
-        );
+        let unnumbered = self.is_unnumbered();
+        let nowhere = self.address.is_none() && !ranged && self.interface.is_none();
+        let signed = self.password.is_some() || self.password_file.is_some();
+        let external = self.remote_as.is_external(bgp.local_as);
         let other_family = self
             .source
             .zip(self.address)
             .is_some_and(|(source, address)| source.is_ipv4() != address.is_ipv4());
-        refuse(
-            other_family,
-            "source",
-            "is not of the same family as `address`",
-        );
-        refuse(
-            self.is_unnumbered() && self.multihop.is_some(),
-            "multihop",
-            "is not for a peer at the other end of an interface",
-        );
-        refuse(
-            self.bfd.is_some() && self.address.is_none(),
-            "bfd",
-            "needs the `address` of the peer",
-        );
-        let signed = self.password.is_some() || self.password_file.is_some();
-        refuse(
-            signed && !self.ao_keys.is_empty(),
-            "ao_keys",
-            "cannot be used beside a `password`: a segment has one signature",
-        );
-        let external = self.remote_as.is_external(bgp.local_as);
-        refuse(
-            self.role.is_some() && !external,
-            "role",
-            "is for external peers (RFC 9234 §4)",
-        );
-        refuse(
-            self.strict_role && bgp.role_towards(self).is_none(),
-            "strict_role",
-            "needs a `role` of ours, or `roles = true`",
-        );
+        let rules = [
+            (
+                nowhere,
+                "address",
+                "is missing: say where the peer is, by `address`, `prefix` or `interface`",
+            ),
+            (
+                ranged && self.address.is_some(),
+                "prefix",
+                "is given beside `address`: a peer is at one place",
+            ),
+            (
+                ranged && self.interface.is_some(),
+                "interface",
+                "is given beside `prefix`: a peer is at one place",
+            ),
+            (
+                !ranged && self.limit.is_some(),
+                "limit",
+                "is for peers by `prefix`",
+            ),
+            (
+                ranged && self.source.is_some(),
+                "source",
+                "is never used: peers of a `prefix` connect to us",
+            ),
+            (
+                unnumbered && self.source.is_some(),
+                "source",
+                "is the link-local address of `interface`",
+            ),
+            (
+                other_family,
+                "source",
+                "is not of the same family as `address`",
+            ),
+            (
+                unnumbered && self.multihop.is_some(),
+                "multihop",
+                "is not for a peer at the other end of an interface",
+            ),
+            (
+                self.bfd.is_some() && self.address.is_none(),
+                "bfd",
+                "needs the `address` of the peer",
+            ),
+            (
+                signed && !self.ao_keys.is_empty(),
+                "ao_keys",
+                "cannot be used beside a `password`: a segment has one signature",
+            ),
+            (
+                self.role.is_some() && !external,
+                "role",
+                "is for external peers (RFC 9234 §4)",
+            ),
+            (
+                self.strict_role && bgp.role_towards(self).is_none(),
+                "strict_role",
+                "needs a `role` of ours, or `roles = true`",
+            ),
+        ];
+        let mut found: Vec<(&'static str, String)> = rules
+            .into_iter()
+            .filter(|(broken, ..)| *broken)
+            .map(|(_, field, message)| (field, message.to_owned()))
+            .collect();
         if let Some(fault) = self.remote_as.fault(bgp.local_as) {
             found.push(("remote_as", fault));
         }

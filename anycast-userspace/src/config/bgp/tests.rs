@@ -158,6 +158,23 @@ fn two_peers_with_one_name_or_place_are_refused() {
 }
 
 #[test]
+fn peers_by_interface_share_their_keys() {
+    let leaf = |number: u8, password: &str| {
+        format!(
+            "[[peers]]\nname = \"leaf{number}\"\ninterface = \"eth{number}\"\nremote_as = \"external\"\n\
+             password = \"{password}\"\n"
+        )
+    };
+    let with = |second: &str| format!("{MINIMAL}\n{}{}", leaf(1, "sesame"), leaf(2, second));
+    assert_eq!(faults(&with("sesame")), [""; 0]);
+    let refused = faults(&with("other"));
+    assert!(
+        refused[0].starts_with("peers[2].password: is not that of `leaf1`"),
+        "{refused:?}"
+    );
+}
+
+#[test]
 fn roles_make_us_a_customer_of_external_peers_that_say_nothing_else() {
     let cases = [
         ("65001", None),

@@ -3,7 +3,7 @@
 use std::fs::{self, File};
 use std::ops::Deref;
 use std::os::fd::OwnedFd;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::thread;
 use std::time::Duration;
@@ -14,6 +14,10 @@ use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 
 use crate::{process, sys};
+
+mod unnamed;
+
+pub use unnamed::{Unnamed, in_namespace};
 
 /// Where iproute2 keeps named network namespaces.
 const DIRECTORY: &str = "/run/netns";
@@ -28,6 +32,7 @@ pub struct Namespace {
 #[derive(Clone, Debug)]
 pub struct Inside {
     name: String,
+    path: PathBuf,
 }
 
 impl Deref for Namespace {
@@ -46,7 +51,7 @@ impl Namespace {
     pub fn create(name: &str) -> anyhow::Result<Self> {
         process::output(command("ip", &["netns", "add", name]))?;
         let namespace = Self {
-            inside: Inside { name: name.into() },
+            inside: Inside::named(name),
         };
         namespace.sysctl(&[
             ("net.ipv6.conf.all.accept_dad", "0"),
@@ -73,7 +78,7 @@ impl Namespace {
         for entry in entries {
             let name = entry?.file_name().to_string_lossy().into_owned();
             if name.starts_with(prefix) {
-                Inside { name: name.clone() }.remove()?;
+                Inside::named(&name).remove()?;
                 removed.push(name);
             }
         }
@@ -83,6 +88,22 @@ impl Namespace {
 }
 
 impl Inside {
+    fn named(name: &str) -> Self {
+        Self {
+            name: name.into(),
+            path: PathBuf::from(DIRECTORY).join(name),
+        }
+    }
+
+    /// The namespace that a process is in.
+    #[must_use]
+    pub fn of_process(process: u32) -> Self {
+        Self {
+            name: format!("of process {process}"),
+            path: format!("/proc/{process}/ns/net").into(),
+        }
+    }
+
     /// Its name.
     #[must_use]
     pub fn name(&self) -> &str {
@@ -91,8 +112,8 @@ impl Inside {
 
     /// Its file, for `nsenter --net=`.
     #[must_use]
-    pub fn path(&self) -> PathBuf {
-        PathBuf::from(DIRECTORY).join(&self.name)
+    pub fn path(&self) -> &Path {
+        &self.path
     }
 
     /// A command that will run inside. Only the network changes: the mounts, bpffs among them, stay.
@@ -135,11 +156,9 @@ impl Inside {
     /// The first line that fails, with what ip says.
     pub fn ip(&self, lines: &[&str]) -> anyhow::Result<()> {
         for line in lines {
-            let arguments: Vec<_> = ["-n", &self.name]
-                .into_iter()
-                .chain(line.split(' '))
-                .collect();
-            process::output(command("ip", &arguments))?;
+            let mut ip = self.command("ip")?;
+            ip.args(line.split(' '));
+            process::output(ip)?;
         }
         Ok(())
     }
@@ -186,7 +205,7 @@ impl Inside {
     }
 
     fn open(&self) -> anyhow::Result<File> {
-        File::open(self.path()).with_context(|| format!("there is no namespace {}", self.name))
+        File::open(&self.path).with_context(|| format!("there is no namespace {}", self.name))
     }
 
     fn remove(&self) -> anyhow::Result<()> {

@@ -16,6 +16,7 @@ use nix::errno::Errno;
 use nix::sys::signal::{Signal, killpg};
 use nix::unistd::Pid;
 
+use crate::netns::Inside;
 use crate::wait;
 
 /// A running child and the process group it leads.
@@ -38,7 +39,33 @@ impl Process {
             .open(log)
             .with_context(|| format!("opening the log {}", log.display()))?;
         command.stdout(log.try_clone()?).stderr(log);
-        Self::start(name, command)
+        Self::launch(name, command)
+    }
+
+    /// Starts a program in the network namespace of a process, with its output alone in `log`.
+    ///
+    /// # Errors
+    /// When the log cannot be written, the process is gone, or the program cannot be started.
+    pub fn start(
+        namespace: u32,
+        log: &Path,
+        program: &str,
+        arguments: &[&str],
+    ) -> anyhow::Result<Self> {
+        // What an earlier daemon has logged there would be taken for the new one's.
+        File::create(log).with_context(|| format!("creating the log {}", log.display()))?;
+        let mut command = Inside::of_process(namespace).command(program)?;
+        command.args(arguments);
+        Self::spawn(program, command, log)
+    }
+
+    /// Starts `command`, with whose output nothing is done.
+    ///
+    /// # Errors
+    /// When the program cannot be started.
+    pub fn silent(name: &str, mut command: Command) -> anyhow::Result<Self> {
+        command.stdout(Stdio::null()).stderr(Stdio::null());
+        Self::launch(name, command)
     }
 
     /// Starts `command` and hands each line of its standard output to `on_line`, in a thread that ends
@@ -52,7 +79,7 @@ impl Process {
         mut on_line: impl FnMut(&str) + Send + 'static,
     ) -> anyhow::Result<Self> {
         command.stdout(Stdio::piped()).stderr(Stdio::null());
-        let mut process = Self::start(name, command)?;
+        let mut process = Self::launch(name, command)?;
         let output = process
             .child
             .stdout
@@ -69,7 +96,7 @@ impl Process {
         Ok(process)
     }
 
-    fn start(name: &str, mut command: Command) -> anyhow::Result<Self> {
+    fn launch(name: &str, mut command: Command) -> anyhow::Result<Self> {
         let child = command
             .stdin(Stdio::null())
             .process_group(0)
@@ -85,7 +112,7 @@ impl Process {
 
     /// The leader's process id.
     #[must_use]
-    pub fn id(&self) -> u32 {
+    pub fn pid(&self) -> u32 {
         self.child.id()
     }
 
@@ -95,6 +122,22 @@ impl Process {
     /// When the group is gone.
     pub fn signal(&self, signal: Signal) -> anyhow::Result<()> {
         killpg(self.group, signal).with_context(|| format!("sending {signal} to {}", self.name))
+    }
+
+    /// Stops the group where it stands, as a hang would.
+    ///
+    /// # Errors
+    /// When the group is gone.
+    pub fn pause(&self) -> anyhow::Result<()> {
+        self.signal(Signal::SIGSTOP)
+    }
+
+    /// Lets a stopped group go on.
+    ///
+    /// # Errors
+    /// When the group is gone.
+    pub fn resume(&self) -> anyhow::Result<()> {
+        self.signal(Signal::SIGCONT)
     }
 
     /// Sends `signal` to the leader alone.
@@ -114,6 +157,12 @@ impl Process {
         self.child
             .try_wait()
             .with_context(|| format!("waiting for {}", self.name))
+    }
+
+    /// Whether it still runs.
+    #[must_use]
+    pub fn is_running(&mut self) -> bool {
+        matches!(self.ended(), Ok(None))
     }
 
     /// # Errors
@@ -172,6 +221,16 @@ pub fn find(program: &str) -> Option<PathBuf> {
 #[must_use]
 pub fn command(program: &str) -> Command {
     Command::new(find(program).unwrap_or_else(|| program.into()))
+}
+
+/// Runs a program to its end and returns its standard output.
+///
+/// # Errors
+/// When it cannot be started, or fails: with what it wrote to standard error.
+pub fn run(program: &str, arguments: &[&str]) -> anyhow::Result<String> {
+    let mut command = command(program);
+    command.args(arguments);
+    output(command)
 }
 
 /// Runs `command` to its end and returns its standard output.

@@ -7,7 +7,7 @@ use anyhow::bail;
 
 use crate::interrupt;
 
-const POLL: Duration = Duration::from_millis(20);
+const POLL: Duration = Duration::from_millis(10);
 
 /// Asks `probe` again and again until it finds something.
 ///
@@ -29,4 +29,16 @@ pub fn until<T>(
         }
         thread::sleep(POLL);
     }
+}
+
+/// As [`until`], for a probe that cannot fail.
+///
+/// # Errors
+/// When `timeout` has passed (`what` names what was waited for), or the run is interrupted.
+pub fn until_found<T>(
+    what: &str,
+    timeout: Duration,
+    mut probe: impl FnMut() -> Option<T>,
+) -> anyhow::Result<T> {
+    until(what, timeout, || Ok(probe()))
 }

@@ -108,7 +108,7 @@ impl Bench {
     }
 
     fn memory_kib(&self) -> anyhow::Result<u64> {
-        let status = fs::read_to_string(format!("/proc/{}/status", self.daemon.id()))?;
+        let status = fs::read_to_string(format!("/proc/{}/status", self.daemon.pid()))?;
         let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:"));
         let kib = line.and_then(|line| line.trim().strip_suffix(" kB"));
         Ok(kib

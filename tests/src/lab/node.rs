@@ -196,7 +196,7 @@ impl Node {
     /// The controller's process id.
     #[must_use]
     pub fn controller_id(&self) -> Option<u32> {
-        self.controller.as_ref().map(Process::id)
+        self.controller.as_ref().map(Process::pid)
     }
 
     /// Starts the DNS server.
@@ -232,11 +232,11 @@ impl Node {
             .dns
             .as_ref()
             .with_context(|| format!("the DNS server in {} does not run", self.city))?;
-        process.signal(if hang {
-            Signal::SIGSTOP
+        if hang {
+            process.pause()?;
         } else {
-            Signal::SIGCONT
-        })?;
+            process.resume()?;
+        }
         self.hung = hang;
         Ok(())
     }

@@ -5,9 +5,7 @@ use std::time::Duration;
 
 use anyhow::{Context, Result};
 
-use super::namespace::Router;
-use super::process::{Daemon, Scratch, run, wait_until};
-use super::{Options, RoutingDaemon, Table};
+use super::{Daemon, Options, Router, RoutingDaemon, Scratch, Table, run, wait_until};
 
 /// A running BIRD in a router's namespace.
 #[derive(Debug)]

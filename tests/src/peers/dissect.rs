@@ -2,7 +2,7 @@
 
 use anyhow::Result;
 
-use super::process::{Scratch, run};
+use super::{Scratch, run};
 
 /// What tshark makes of messages that one side of a session sent, one packet each, in words.
 ///

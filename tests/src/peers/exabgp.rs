@@ -6,9 +6,7 @@ use std::time::Duration;
 use anyhow::{Context, Result, bail};
 use serde_json::Value;
 
-use super::namespace::Router;
-use super::process::{Daemon, Scratch, wait_until};
-use super::{Options, RoutingDaemon, Table};
+use super::{Daemon, Options, Router, RoutingDaemon, Scratch, Table, wait_until};
 
 /// A running ExaBGP in a router's namespace.
 #[derive(Debug)]

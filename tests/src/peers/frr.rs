@@ -5,9 +5,7 @@ use std::time::Duration;
 use anyhow::{Context, Result};
 use serde_json::Value;
 
-use super::namespace::Router;
-use super::process::{Daemon, Scratch, run, wait_until};
-use super::{Options, RoutingDaemon, Table};
+use super::{Daemon, Options, Router, RoutingDaemon, Scratch, Table, run, wait_until};
 
 /// Where Debian's package has the daemons.
 const LIBRARY: &str = "/usr/lib/frr";

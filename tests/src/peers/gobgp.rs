@@ -5,9 +5,7 @@ use std::time::Duration;
 use anyhow::{Context, Result, bail};
 use serde_json::Value;
 
-use super::namespace::Router;
-use super::process::{Daemon, Scratch, run, wait_until};
-use super::{Options, RoutingDaemon, Table};
+use super::{Daemon, Options, Router, RoutingDaemon, Scratch, Table, run, wait_until};
 
 /// A running gobgpd in a router's namespace.
 #[derive(Debug)]

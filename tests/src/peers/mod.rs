@@ -1,15 +1,13 @@
 //! Real routing daemons as peers, each in a network namespace of its own.
 //!
-//! Namespaces here have no name: the test's thread gets one, each router another, and the kernel
-//! removes them when the thread and the daemons end, however they end.
+//! Namespaces here have no name: the test's thread gets one, each router another.
 
 mod bird;
 mod dissect;
 mod exabgp;
 mod frr;
 mod gobgp;
-mod namespace;
-mod process;
+mod router;
 
 use std::collections::BTreeMap;
 
@@ -20,8 +18,12 @@ pub use dissect::dissect;
 pub use exabgp::ExaBgp;
 pub use frr::Frr;
 pub use gobgp::GoBgp;
-pub use namespace::{Router, in_namespace};
-pub use process::{Daemon, Scratch, run, wait_until};
+pub use router::Router;
+
+pub use crate::netns::in_namespace;
+pub use crate::process::{Process as Daemon, run};
+pub use crate::scratch::Scratch;
+pub use crate::wait::until_found as wait_until;
 
 /// What a daemon has learnt: each prefix with everything that it says of its paths.
 pub type Table = BTreeMap<String, String>;

@@ -1,8 +1,8 @@
 //! Virtual machines that run one program on a Debian kernel and tell its output and exit status.
 //!
 //! A machine has one processor, no disk and no network. Its root file system holds the program, the libraries
-//! that it is linked with, a few tools, and this very xtask as `/init`. The processor is emulated where
-//! virtualization is not to be had.
+//! that it is linked with, a few tools, and this very xtask as `/init`. The processor is emulated, so
+//! that it works where nested virtualization does not.
 
 mod cpio;
 pub(crate) mod init;

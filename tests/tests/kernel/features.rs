@@ -46,51 +46,22 @@ pub(crate) fn service() -> Service {
 
 /// What configurations ask for, by name.
 fn sets() -> Vec<(&'static str, Desired)> {
-    let with = |service| Desired {
-        services: vec![service],
-        identity: Some("node".to_owned()),
-        ..Desired::default()
-    };
-    let sets = [
-        ("neighbor", neighbor(service())),
-        ("lists", lists(service())),
-        ("limits of services", service_limits(service())),
-        ("limits of sources", source_limits(service())),
-        ("reject", reject(service())),
-        ("identity", identity(service())),
-    ];
-    let mut all = vec![(NOTHING, with(service()))];
-    all.extend(sets.map(|(name, service)| (name, with(service))));
-    all.push((EVERYTHING, everything()));
-    all
-}
-
-fn neighbor(service: Service) -> Service {
-    Service {
+    let neighbor = |service: Service| Service {
         neighbor: true,
         ..service
-    }
-}
-
-fn lists(service: Service) -> Service {
-    Service {
+    };
+    let lists = |service: Service| Service {
         deny: vec!["198.51.100.0/24".parse().expect("a prefix")],
         ..service
-    }
-}
-
-fn service_limits(service: Service) -> Service {
-    Service {
+    };
+    let service_limits = |service: Service| Service {
         limits: Limits {
             echo: Some(Rate::per_second(1000)),
             ..service.limits
         },
         ..service
-    }
-}
-
-fn source_limits(service: Service) -> Service {
-    Service {
+    };
+    let source_limits = |service: Service| Service {
         limits: Limits {
             source: Some(SourceLimit {
                 rate: 1000,
@@ -101,37 +72,40 @@ fn source_limits(service: Service) -> Service {
             ..service.limits
         },
         ..service
-    }
-}
-
-fn reject(service: Service) -> Service {
-    Service {
+    };
+    let reject = |service: Service| Service {
         unlisted: Policy::Reject,
         ..service
-    }
-}
-
-fn identity(service: Service) -> Service {
-    Service {
+    };
+    let identity = |service: Service| Service {
         identity: true,
         ..service
-    }
-}
-
-/// A service that asks for nothing optional, and one that asks for everything.
-pub(crate) fn everything() -> Desired {
-    let greedy = Service {
-        name: "greedy".to_owned(),
-        addresses: vec![IpAddr::from([192, 168, 250, 2])],
-        ..neighbor(lists(service_limits(source_limits(reject(identity(
-            service(),
+    };
+    let all = |service| {
+        neighbor(lists(service_limits(source_limits(reject(identity(
+            service,
         ))))))
     };
-    Desired {
-        services: vec![service(), greedy],
-        identity: Some("node".to_owned()),
-        ..Desired::default()
-    }
+    [
+        (NOTHING, service()),
+        ("neighbor", neighbor(service())),
+        ("lists", lists(service())),
+        ("limits of services", service_limits(service())),
+        ("limits of sources", source_limits(service())),
+        ("reject", reject(service())),
+        ("identity", identity(service())),
+        (EVERYTHING, all(service())),
+    ]
+    .into_iter()
+    .map(|(name, service)| {
+        let desired = Desired {
+            services: vec![service],
+            identity: Some("node".to_owned()),
+            ..Desired::default()
+        };
+        (name, desired)
+    })
+    .collect()
 }
 
 /// Loads the programs with sets of features, and prints a line for each: the plain program with every set, the

@@ -7,10 +7,10 @@ use anycast_common::abi::Disposition;
 use anycast_tests::netns::Namespace;
 use anycast_tests::packet::Frame;
 use anycast_userspace::config::dataplane::{DataPlane as Settings, Mode};
-use anycast_userspace::dataplane::{AttachedMode, DataPlane, State};
+use anycast_userspace::dataplane::{AttachedMode, DataPlane, Desired, State};
 use anyhow::{Context as _, ensure};
 
-use crate::features::{everything, settings};
+use crate::features::{service, settings};
 
 /// A packet, and what must become of it.
 struct Case {
@@ -90,17 +90,17 @@ fn cases([from, to, stranger]: [&str; 3]) -> Vec<Case> {
     ]
 }
 
-/// Loads both programs with every feature, runs the packets through them, and attaches them to a veth in
-/// native mode.
+/// Runs the packets through both programs.
 pub(crate) fn judge() -> anyhow::Result<()> {
-    let namespace = Namespace::create(&format!("anycast-kernel-{}", std::process::id()))?;
-    namespace.ip(&["link add dev a type veth peer name b"])?;
     for multi_buffer in [false, true] {
         let mut plane = DataPlane::load(&Settings {
             multi_buffer,
             ..settings("packets")
         })?;
-        plane.apply(&everything())?;
+        plane.apply(&Desired {
+            services: vec![service()],
+            ..Desired::default()
+        })?;
         for family in [
             ["10.1.1.1", "192.168.250.1", "192.168.250.9"],
             ["2001:db8:1::1", "fd00:250::1", "fd00:250::9"],
@@ -110,19 +110,8 @@ pub(crate) fn judge() -> anyhow::Result<()> {
                     .with_context(|| format!("{}, to {}", case.name, family[1]))?;
             }
         }
-        namespace.enter(|| attach(plane))?;
+        plane.unload()?;
     }
-    Ok(())
-}
-
-fn attach(mut plane: DataPlane) -> anyhow::Result<()> {
-    let attachment = plane.attach("a", Mode::Native)?;
-    ensure!(
-        attachment.mode == AttachedMode::Native,
-        "attached in generic mode: {:?}",
-        attachment.fallback
-    );
-    plane.unload()?;
     Ok(())
 }
 
@@ -153,4 +142,26 @@ fn check(plane: &mut DataPlane, case: &Case) -> anyhow::Result<()> {
         outcome.frame
     );
     Ok(())
+}
+
+/// Attaches both programs to a veth, in native mode.
+pub(crate) fn attach() -> anyhow::Result<()> {
+    let namespace = Namespace::create(&format!("anycast-kernel-{}", std::process::id()))?;
+    namespace.ip(&["link add dev a type veth peer name b"])?;
+    namespace.enter(|| {
+        for multi_buffer in [false, true] {
+            let mut plane = DataPlane::load(&Settings {
+                multi_buffer,
+                ..settings("attach")
+            })?;
+            let attachment = plane.attach("a", Mode::Native)?;
+            ensure!(
+                attachment.mode == AttachedMode::Native,
+                "attached in generic mode: {:?}",
+                attachment.fallback
+            );
+            plane.unload()?;
+        }
+        Ok(())
+    })
 }

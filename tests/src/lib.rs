@@ -13,6 +13,7 @@ pub mod packet;
 pub mod peers;
 pub mod process;
 pub mod scratch;
+pub mod verifier;
 pub mod wait;
 
 mod sys;

@@ -96,6 +96,42 @@ pub(crate) fn attach_xdp_pass(ifindex: u32) -> io::Result<OwnedFd> {
     unsafe { bpf(BPF_LINK_CREATE, &link) }
 }
 
+/// Has the verifier walk through a program, which is loaded and dropped at once; returns what it logs at
+/// `level`. Map descriptors in the instructions must be open.
+///
+/// # Errors
+/// What bpf(2) says, and what the verifier has written until then.
+pub(crate) fn verifier_log(
+    prog_type: u32,
+    expected_attach_type: u32,
+    prog_flags: u32,
+    instructions: &[u8],
+    level: u32,
+) -> Result<String, (io::Error, String)> {
+    let mut log = vec![0_u8; 1 << 20];
+    let length = |bytes: usize| u32::try_from(bytes).expect("less than 4 GiB");
+    let load = ProgLoad {
+        prog_type,
+        insn_cnt: length(instructions.len() / 8),
+        insns: instructions.as_ptr() as u64,
+        license: c"Dual MIT/GPL".as_ptr() as u64,
+        log_level: level,
+        log_size: length(log.len()),
+        log_buf: log.as_mut_ptr() as u64,
+        prog_flags,
+        expected_attach_type,
+        ..ProgLoad::default()
+    };
+    // SAFETY: the attributes match the command, and the pointers in them outlive the call.
+    let loaded = unsafe { bpf(BPF_PROG_LOAD, &load) };
+    let end = log.iter().position(|byte| *byte == 0).unwrap_or(log.len());
+    let text = String::from_utf8_lossy(&log[..end]).into_owned();
+    match loaded {
+        Ok(_program) => Ok(text),
+        Err(error) => Err((error, text)),
+    }
+}
+
 /// # Safety
 /// `attr` must be what `command` takes, with valid pointers inside; the command must return a new file
 /// descriptor.

@@ -23,6 +23,7 @@ use std::num::NonZeroU32;
 
 use anycast_common::Reason;
 use anycast_common::abi::{Disposition, NO_SERVICE, feature, map};
+use aya::programs::ProgramInfo;
 
 pub use address_counters::{AddressCount, AddressCountReader};
 pub use attach::{AttachedMode, Attachment};
@@ -408,8 +409,20 @@ impl DataPlane {
 
     /// Instructions that the verifier walked through to accept the attached program.
     pub fn verified_instructions(&self) -> Option<u32> {
-        let info = self.serving.program().ok()?.info().ok()?;
-        info.verified_instruction_count()
+        self.info(false).ok()?.verified_instruction_count()
+    }
+
+    /// What the kernel says of a loaded program: of the one that is attached, or of its twin that explains.
+    ///
+    /// # Errors
+    /// [`DataPlaneError::Load`].
+    pub fn info(&self, explaining: bool) -> Result<ProgramInfo, DataPlaneError> {
+        let loaded = if explaining {
+            &self.explaining
+        } else {
+            &self.serving
+        };
+        Ok(loaded.program()?.info()?)
     }
 
     /// Detaches everywhere, and removes the pins.

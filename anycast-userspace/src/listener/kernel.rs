@@ -20,7 +20,8 @@ use super::ledger::{Presence, Tables};
 use super::plan::Port;
 
 /// The object, built from `anycast-ebpf` by the build script.
-static OBJECT: &[u8] = aya::include_bytes_aligned!(concat!(env!("OUT_DIR"), "/anycast-listener"));
+pub static OBJECT: &[u8] =
+    aya::include_bytes_aligned!(concat!(env!("OUT_DIR"), "/anycast-listener"));
 
 /// Each program, and where it is attached.
 const PROGRAMS: [(&str, &str); 3] = [

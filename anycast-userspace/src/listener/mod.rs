@@ -40,6 +40,7 @@ use tokio::sync::mpsc;
 use tokio::task::JoinHandle;
 
 pub use error::{ListenerError, SockDiagError};
+pub use kernel::OBJECT;
 pub use plan::{Port, Socket, Transport};
 pub use sock_diag::{SockDiag, SocketTable};
 

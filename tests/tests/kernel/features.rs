@@ -1,0 +1,138 @@
+//! The XDP programs with the features that configurations ask for, each loaded as the daemon loads it.
+
+use std::net::IpAddr;
+use std::path::PathBuf;
+
+use anycast_common::abi;
+use anycast_userspace::config::dataplane::{
+    DataPlane as Settings, Limits, Policy, Rate, SourceLimit,
+};
+use anycast_userspace::dataplane::{DataPlane, Desired, Service, State};
+
+use crate::statistics::Line;
+
+const NOTHING: &str = "nothing optional";
+const EVERYTHING: &str = "everything";
+/// The row of the programs that explain, which are loaded beside the serving ones.
+const EXPLAINING: &str = "everything, explaining";
+
+/// Settings with a pin directory of their own.
+pub(crate) fn settings(name: &str) -> Settings {
+    Settings {
+        pin: PathBuf::from(format!(
+            "/sys/fs/bpf/anycast-kernel-{}-{name}",
+            std::process::id()
+        )),
+        ..Settings::on(["lo"])
+    }
+}
+
+/// A service that is up, with one address of each family.
+pub(crate) fn service() -> Service {
+    Service {
+        name: "dns".to_owned(),
+        state: State::Up,
+        addresses: ["192.168.250.1", "fd00:250::1"]
+            .iter()
+            .map(|text| text.parse::<IpAddr>().expect("an address"))
+            .collect(),
+        ports: ["udp/53", "tcp/53"]
+            .iter()
+            .map(|text| text.parse().expect("a port"))
+            .collect(),
+        ..Service::default()
+    }
+}
+
+/// What configurations ask for, by name.
+fn sets() -> Vec<(&'static str, Desired)> {
+    let neighbor = |service: Service| Service {
+        neighbor: true,
+        ..service
+    };
+    let lists = |service: Service| Service {
+        deny: vec!["198.51.100.0/24".parse().expect("a prefix")],
+        ..service
+    };
+    let service_limits = |service: Service| Service {
+        limits: Limits {
+            echo: Some(Rate::per_second(1000)),
+            ..service.limits
+        },
+        ..service
+    };
+    let source_limits = |service: Service| Service {
+        limits: Limits {
+            source: Some(SourceLimit {
+                rate: 1000,
+                burst: None,
+                v4_prefix: 32,
+                v6_prefix: 64,
+            }),
+            ..service.limits
+        },
+        ..service
+    };
+    let reject = |service: Service| Service {
+        unlisted: Policy::Reject,
+        ..service
+    };
+    let identity = |service: Service| Service {
+        identity: true,
+        ..service
+    };
+    let all = |service| {
+        neighbor(lists(service_limits(source_limits(reject(identity(
+            service,
+        ))))))
+    };
+    [
+        (NOTHING, service()),
+        ("neighbor", neighbor(service())),
+        ("lists", lists(service())),
+        ("limits of services", service_limits(service())),
+        ("limits of sources", source_limits(service())),
+        ("reject", reject(service())),
+        ("identity", identity(service())),
+        (EVERYTHING, all(service())),
+    ]
+    .into_iter()
+    .map(|(name, service)| {
+        let desired = Desired {
+            services: vec![service],
+            identity: Some("node".to_owned()),
+            ..Desired::default()
+        };
+        (name, desired)
+    })
+    .collect()
+}
+
+/// Loads the programs with sets of features, and prints a line for each: the plain program with every set, the
+/// other with the least and the most.
+pub(crate) fn load_all() -> anyhow::Result<()> {
+    for (program, multi_buffer) in [(abi::PROGRAM, false), (abi::PROGRAM_FRAGS, true)] {
+        let settings = Settings {
+            multi_buffer,
+            ..settings("features")
+        };
+        for (name, desired) in sets() {
+            let least_or_most = name == NOTHING || name == EVERYTHING;
+            if multi_buffer && !least_or_most {
+                continue;
+            }
+            let mut plane = DataPlane::load(&settings)?;
+            plane.apply(&desired)?;
+            let print = |with, explaining| {
+                let info = plane.info(explaining)?;
+                Line::of(anycast_userspace::OBJECT, program, with, &info)?.print()
+            };
+            print(name, false)?;
+            if name == EVERYTHING {
+                print(EXPLAINING, true)?;
+            }
+            plane.unload()?;
+        }
+    }
+    Ok(())
+}

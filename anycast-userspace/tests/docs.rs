@@ -156,7 +156,10 @@ fn every_option_of_the_three_others_has_its_row() {
     ] {
         for page in [page, "options.md"] {
             let text = fs::read_to_string(docs().join(page)).expect("a page");
-            let missing: Vec<_> = options.iter().filter(|option| !has(&text, option)).collect();
+            let missing: Vec<_> = options
+                .iter()
+                .filter(|option| !has(&text, option))
+                .collect();
             assert!(missing.is_empty(), "{page} says nothing of {missing:?}");
         }
     }

@@ -125,18 +125,20 @@ impl Controller {
         let Some(service) = self.services.get_mut(report.service) else {
             return;
         };
-        let before = service.orders.of(Source::MaintenanceFile).cloned();
-        service
-            .orders
-            .set(Source::MaintenanceFile, report.order.clone());
+        let FileReport {
+            service: index,
+            order,
+        } = report;
+        let before = service.orders.of(Source::MaintenanceFile);
         let gone = "the maintenance file is gone, or its time is over";
-        let (word, reason) = match (&before, &report.order) {
-            (_, Some(order)) => (operation(order.away), order.reason.as_str()),
-            (Some(before), None) => (end_of(before.away), gone),
+        let (word, reason) = match (before, &order) {
+            (_, Some(order)) => (operation(order.away), order.reason.clone()),
+            (Some(before), None) => (end_of(before.away), gone.to_owned()),
             (None, None) => return,
         };
-        self.record_word(report.service, Source::MaintenanceFile, word, reason);
-        self.follow_orders(report.service, gone, Instant::now());
+        service.orders.set(Source::MaintenanceFile, order);
+        self.record_word(index, Source::MaintenanceFile, word, &reason);
+        self.follow_orders(index, gone, Instant::now());
     }
 
     pub(super) fn end_of_words(&mut self, index: usize, now: Instant) {

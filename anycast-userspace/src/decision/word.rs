@@ -120,11 +120,10 @@ impl Orders {
     /// The order that counts.
     pub fn in_force(&self) -> Option<(Source, &Order)> {
         // The last of equal maxima wins, so the order of the sources is reversed.
-        let strictest = self.all().max_by_key(|(source, order)| {
+        self.all().max_by_key(|(source, order)| {
             let rank = Source::ALL.iter().rev().position(|other| other == source);
             (order.away, rank)
-        });
-        strictest
+        })
     }
 
     /// What it all amounts to.

@@ -197,7 +197,9 @@ impl Site {
     pub(crate) fn nothing_has_changed(&self, mark: Mark) -> anyhow::Result<()> {
         let quiet = ["route_announced", "data_plane_applied"];
         let events = self.events().after(mark);
-        let changed = events.iter().find(|event| !quiet.contains(&event.kind.as_str()));
+        let changed = events
+            .iter()
+            .find(|event| !quiet.contains(&event.kind.as_str()));
         anyhow::ensure!(changed.is_none(), "{changed:?}");
         Ok(())
     }

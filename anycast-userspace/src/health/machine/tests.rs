@@ -8,8 +8,8 @@ use proptest::prelude::{Just, Strategy, any, prop};
 use proptest::{prop_assert, prop_assert_eq, prop_oneof, proptest};
 
 use super::{Health, HealthVerdict, Reason, Settings};
-use crate::health::settings::CheckSettings;
 use crate::config::{Damping, Require, Span};
+use crate::health::settings::CheckSettings;
 use crate::health::{CheckState, FailureKind, Outcome};
 
 const HOLD: Duration = Duration::from_secs(5);

@@ -404,7 +404,8 @@ fn histograms<L: EncodeLabelSet, H: Borrow<Histogram>>(
     samples: impl IntoIterator<Item = (L, H)>,
 ) -> fmt::Result {
     family(to, described, samples, |sample, histogram| {
-        histogram.borrow().encode(sample)
+        let histogram: &Histogram = histogram.borrow();
+        histogram.encode(sample)
     })
 }
 

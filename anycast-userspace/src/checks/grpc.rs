@@ -187,9 +187,15 @@ fn words(status: &Status) -> String {
 }
 
 /// The transport's error in a chain of errors, if the transport is to blame.
-fn in_transport<'a>(error: &'a (dyn Error + 'static)) -> Option<&'a hyper::Error> {
-    std::iter::successors(Some(error), |error| error.source())
-        .find_map(|error| error.downcast_ref::<hyper::Error>())
+fn in_transport(error: &(dyn Error + 'static)) -> Option<&hyper::Error> {
+    let mut next = Some(error);
+    while let Some(error) = next {
+        if let Some(found) = error.downcast_ref() {
+            return Some(found);
+        }
+        next = error.source();
+    }
+    None
 }
 
 fn broken(error: &hyper::Error) -> Failure {

@@ -51,6 +51,7 @@ impl Controller {
             Reason::Check { name, .. } => cause.check = Some(name.to_string()),
             Reason::Need { .. }
             | Reason::NoChecks
+            | Reason::Unchecked
             | Reason::HoldDownOver
             | Reason::SuppressionOver => cause.output = None,
         }

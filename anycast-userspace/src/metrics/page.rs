@@ -1,5 +1,6 @@
 //! One scrape's page: what was counted and what is, in one of Prometheus' two text formats.
 
+use std::borrow::Borrow;
 use std::fmt;
 use std::sync::Arc;
 use std::time::Instant;
@@ -397,12 +398,13 @@ fn counters<L: EncodeLabelSet, V: prometheus_client::encoding::EncodeCounterValu
     })
 }
 
-fn histograms<'h, L: EncodeLabelSet>(
+fn histograms<L: EncodeLabelSet, H: Borrow<Histogram>>(
     to: &mut DescriptorEncoder<'_>,
     described: &Described,
-    samples: impl IntoIterator<Item = (L, &'h Histogram)>,
+    samples: impl IntoIterator<Item = (L, H)>,
 ) -> fmt::Result {
     family(to, described, samples, |sample, histogram| {
+        let histogram: &Histogram = histogram.borrow();
         histogram.encode(sample)
     })
 }

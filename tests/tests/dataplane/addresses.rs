@@ -1,7 +1,10 @@
 //! Counters by Service Address.
 
+use std::time::Duration;
+
 use anycast_common::abi::{AddressCounters, Disposition};
 use anycast_tests::packet::Frame;
+use anycast_tests::wait;
 use anycast_userspace::config::dataplane::DataPlane as Settings;
 use anycast_userspace::dataplane::{AddressCount, State, by_reason};
 
@@ -206,25 +209,25 @@ fn the_daemon_shows_them_to_people_and_as_json() {
     in_a_namespace(|| {
         let link = Link::new();
         let daemon = Daemon::start("address_counters = true", &[]);
-        let before = daemon.json(&["status", "--addresses", "--json"]);
+        let dropped = |address: &str| {
+            let counts = daemon.json(&["status", "--addresses", "--json"]);
+            let counts = counts.as_array().unwrap();
+            let found = counts.iter().find(|count| count["address"] == address);
+            let found = found.expect("every address is shown");
+            assert_eq!(found["service"], "dns");
+            found["dropped"]["packets"].as_u64().unwrap()
+        };
         link.send("192.168.250.1", 54, 100);
         link.send("fd00:250::1", 54, 50);
-        let after = daemon.json(&["status", "--addresses", "--json"]);
         for (address, sent) in [
             ("192.168.250.1", 100),
             ("fd00:250::1", 50),
             ("fd00:251::1", 0),
         ] {
-            let dropped = |counts: &serde_json::Value| {
-                let counts = counts.as_array().unwrap();
-                let found = counts
-                    .iter()
-                    .find(|count| count["address"] == address)
-                    .unwrap();
-                assert_eq!(found["service"], "dns");
-                found["dropped"]["packets"].as_u64().unwrap()
-            };
-            assert_eq!(dropped(&after) - dropped(&before), sent, "{address}");
+            wait::until("the packets", Duration::from_secs(10), || {
+                Ok((dropped(address) == sent).then_some(()))
+            })
+            .unwrap_or_else(|error| panic!("{error:#}: {address}: {}", dropped(address)));
         }
         let (done, said) = daemon.ask(&["status", "--addresses"]);
         assert!(

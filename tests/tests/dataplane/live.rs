@@ -307,7 +307,10 @@ fn curl_and_dig_are_told_at_once_that_a_port_is_refused() {
                     let told = said.to_lowercase();
                     let told = told.contains("refused") || told.contains("couldn't connect");
                     assert!(!done && told, "{command}: {said}");
-                    assert!(took < Duration::from_secs(3), "{command}: told after {took:?}");
+                    assert!(
+                        took < Duration::from_secs(3),
+                        "{command}: told after {took:?}"
+                    );
                 }
             }
         };

@@ -105,13 +105,6 @@ fn all_buffers_of_a_frame_are_counted_and_a_frame_that_lacks_its_last_byte_is_ma
 }
 
 #[test]
-fn the_program_for_one_buffer_is_refused_a_frame_of_many_by_the_kernel() {
-    let mut bed = Bed::new(Vec::new());
-    let frame = Frame::new(ip("10.1.1.1"), ip("192.168.250.1")).udp(4000, 53, &[7; 9_000]);
-    bed.plane().run(&frame.bytes()).unwrap_err();
-}
-
-#[test]
 fn jumbo_frames_are_answered_served_and_counted_between_real_stacks() {
     in_a_namespace(|| {
         let mut net = Net::with(&multi_buffer(), &desired(), 9_000);

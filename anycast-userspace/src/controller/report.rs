@@ -118,7 +118,8 @@ impl Controller {
                 self.events.record(EventKind::PeerUp { peer });
             }
             PeerNews::Down { reason } => {
-                progress.up = false;
+                // It holds no routes of ours; a peer of a prefix may never come back.
+                self.peers.remove(&peer);
                 self.events.record(EventKind::PeerDown { peer, reason });
             }
             PeerNews::Applied {

@@ -147,7 +147,8 @@ impl Controller {
                 self.events.record(EventKind::PeerUp { peer });
             }
             PeerNews::Down { reason } => {
-                progress.up = false;
+                // It holds no routes of ours; a peer of a prefix may never come back.
+                self.peers.remove(&peer);
                 self.follow_loss(&peer, Instant::now());
                 self.events.record(EventKind::PeerDown { peer, reason });
             }

@@ -11,8 +11,8 @@ use anyhow::{Context as _, anyhow, bail};
 use serde::Deserialize;
 
 use crate::command::{cargo, output_of, root, say};
-use crate::vm::{self, Kernel};
 use crate::toolchain;
+use crate::vm::{self, Kernel};
 
 /// How long a machine may take.
 const LIMIT: Duration = Duration::from_secs(900);
@@ -54,7 +54,11 @@ fn on_all(
             .collect();
         running
             .into_iter()
-            .map(|thread| thread.join().map_err(|_| anyhow!("a machine's thread panicked"))?)
+            .map(|thread| {
+                thread
+                    .join()
+                    .map_err(|_| anyhow!("a machine's thread panicked"))?
+            })
             .collect()
     })
 }

@@ -120,7 +120,8 @@ mod tests {
 
     #[test]
     fn counts_are_read_as_the_measuring_program_prints_them() {
-        let text = "{\"case\":\"drop\",\"median\":91.0,\"ns\":91.0}\n{\"case\":\"floor\",\"ns\":256.0}\n";
+        let text =
+            "{\"case\":\"drop\",\"median\":91.0,\"ns\":91.0}\n{\"case\":\"floor\",\"ns\":256.0}\n";
         let want = Counts::from([("drop".to_owned(), 91), ("floor".to_owned(), 256)]);
         assert_eq!(lines(text).unwrap(), want);
         let error = lines("{\"case\":\"drop\",\"ns\":91.5}").unwrap_err();

@@ -145,7 +145,9 @@ mod tests {
     const NEXT: &str = "6.12.118+deb12-cloud-amd64";
 
     fn counted(compiler: &str, kernel: &str, counts: &[(&str, u64)]) -> Kept {
-        let counts = counts.iter().map(|(case, count)| ((*case).to_owned(), *count));
+        let counts = counts
+            .iter()
+            .map(|(case, count)| ((*case).to_owned(), *count));
         Kept {
             build: Build {
                 compiler: compiler.to_owned(),
@@ -186,7 +188,11 @@ mod tests {
                 let found = counted(compiler, kernel, &[("floor", floor), ("down", down)]);
                 let compared = compare(&kept, &found);
                 let of_down = compared.iter().filter(|found| found.case == "down");
-                assert_eq!(of_down.count(), findings, "{compiler} {kernel} {floor} {down}");
+                assert_eq!(
+                    of_down.count(),
+                    findings,
+                    "{compiler} {kernel} {floor} {down}"
+                );
                 let text = report(&kept, &found, &compared);
                 assert!(text.contains("ratios to the floor program"), "{text}");
             }
@@ -197,7 +203,10 @@ mod tests {
     fn cases_that_come_and_go_are_found() {
         let kept = counted("c", KERNEL, &[("floor", 200), ("old", 400)]);
         let found = counted("c", KERNEL, &[("floor", 200), ("new", 300)]);
-        let whats: Vec<What> = compare(&kept, &found).iter().map(|found| found.what).collect();
+        let whats: Vec<What> = compare(&kept, &found)
+            .iter()
+            .map(|found| found.what)
+            .collect();
         assert_eq!(whats, [What::New { is: 300 }, What::Gone { was: 400 }]);
         assert_eq!(compare(&Kept::default(), &found).len(), 2);
     }

@@ -15,8 +15,8 @@ use std::time::Duration;
 use anyhow::{Context as _, anyhow, bail, ensure};
 
 use crate::command::{output_of, root, say};
-use crate::vm::{self, Kernel};
 use crate::toolchain;
+use crate::vm::{self, Kernel};
 use counts::{Build, Counts, Kept};
 
 /// How long a machine may take; the emulator is slow where it shares its processor.
@@ -75,7 +75,14 @@ fn count_all(kernels: &[Kernel]) -> anyhow::Result<BTreeMap<String, Counts>> {
 }
 
 fn count(kernel: &Kernel, program: &Path, cases: &[String]) -> anyhow::Result<Counts> {
-    let mut args = vec!["run", "--kernel-duration", "--rounds", ROUNDS, "--repeat", RUNS];
+    let mut args = vec![
+        "run",
+        "--kernel-duration",
+        "--rounds",
+        ROUNDS,
+        "--repeat",
+        RUNS,
+    ];
     for case in cases {
         args.extend(["--case", case]);
     }

@@ -4,11 +4,13 @@ mod build_and_run;
 mod ci;
 mod command;
 mod fuzz;
+mod gate;
 mod lab;
 mod packages;
 mod setup;
 mod test;
 mod toolchain;
+mod verify;
 mod vm;
 
 use clap::{Parser, Subcommand};
@@ -33,6 +35,8 @@ enum Command {
     Fuzz(fuzz::Args),
     /// Check format, lints (host and eBPF), dependencies and docs
     Ci,
+    /// Load and try every program on Debian's kernels 6.1 and 6.12, in virtual machines
+    Verify(verify::Args),
     /// Run a program on Debian's kernels 6.1 and 6.12, in virtual machines
     Vm(vm::Args),
     /// The first process of such a machine
@@ -47,6 +51,7 @@ fn main() -> anyhow::Result<()> {
         Command::Test(args) => test::run_tests(&args),
         Command::Fuzz(args) => fuzz::run_targets(&args),
         Command::Ci => ci::run_checks(),
+        Command::Verify(args) => verify::run(&args),
         Command::Vm(args) => vm::run_program(&args),
         Command::VmInit => vm::init::main(),
     }

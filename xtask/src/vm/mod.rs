@@ -2,7 +2,9 @@
 //!
 //! A machine has one processor, no disk and no network. Its root file system holds the program, the libraries
 //! that it is linked with, a few tools, and this very xtask as `/init`. The processor is emulated, so
-//! that it works where nested virtualization does not.
+//! that it works where nested virtualization does not, and each instruction takes one nanosecond of the machine's
+//! time: whatever the kernel measures in nanoseconds is a number of instructions, equal on every machine. How busy
+//! this machine is, the other one cannot tell.
 
 mod cpio;
 pub(crate) mod init;
@@ -30,16 +32,6 @@ const TOOLS: &[(&str, &str)] = &[
     ("strip", "binutils"),
 ];
 
-/// How a machine's time passes.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
-pub(crate) enum Pace {
-    /// Each emulated instruction takes one nanosecond: whatever the kernel measures in nanoseconds is a number
-    /// of instructions, and comes out equal on every machine.
-    Counted,
-    /// As fast as it goes.
-    Fast,
-}
-
 /// What a program did in a virtual machine.
 #[derive(Debug)]
 pub(crate) struct Output {
@@ -58,9 +50,6 @@ pub(crate) struct Args {
     /// Only on this series
     #[arg(long, value_parser = SERIES)]
     kernel: Option<String>,
-    /// How its time passes
-    #[arg(long, value_enum, default_value = "fast")]
-    pace: Pace,
     /// Seconds of this machine that the program may take
     #[arg(long, default_value_t = 300)]
     limit: u64,
@@ -82,7 +71,7 @@ pub(crate) fn run_program(args: &Args) -> anyhow::Result<()> {
             continue;
         }
         let limit = Duration::from_secs(args.limit);
-        let output = run(&kernel, Path::new(program), &rest, args.pace, limit)?;
+        let output = run(&kernel, Path::new(program), &rest, limit)?;
         print!("{}", output.stdout);
         eprint!("{}", output.stderr);
         say(&format!(
@@ -117,7 +106,6 @@ pub(crate) fn run(
     kernel: &Kernel,
     program: &Path,
     args: &[&str],
-    pace: Pace,
     limit: Duration,
 ) -> anyhow::Result<Output> {
     let started = Instant::now();
@@ -130,7 +118,7 @@ pub(crate) fn run(
         .with_context(|| format!("cannot create {}", directory.display()))?;
     let image = directory.join("initramfs.cpio");
     let ended = root::write(kernel, program, args, &image)
-        .and_then(|()| qemu::boot(kernel, &image, &directory, pace, limit));
+        .and_then(|()| qemu::boot(kernel, &image, &directory, limit));
     // What is left behind is in the way of nobody.
     let _removed = fs::remove_dir_all(&directory);
     let ended = ended.with_context(|| {

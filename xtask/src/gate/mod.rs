@@ -1,0 +1,117 @@
+//! `cargo xtask bench --check`: instructions per packet against the counts that are kept in the repository.
+//!
+//! The counts come out of virtual machines whose time is instructions, so they are integers that do not depend
+//! on the machine nor on what else it does. They do depend on the kernel and on the compiler; both are kept
+//! with them.
+
+mod counts;
+mod judge;
+
+use std::collections::BTreeMap;
+use std::path::Path;
+use std::thread;
+use std::time::Duration;
+
+use anyhow::{Context as _, anyhow, bail, ensure};
+
+use crate::command::{output_of, root, say};
+use crate::toolchain;
+use crate::vm::{self, Kernel};
+use counts::{Build, Counts, Kept};
+
+/// How long a machine may take; the emulator is slow where it shares its processor.
+const LIMIT: Duration = Duration::from_secs(900);
+/// Runs of a program in one call: enough that what the clock interrupt takes is less than one instruction of
+/// each packet.
+const RUNS: &str = "20000";
+/// Rounds of calls, the least of which counts.
+const ROUNDS: &str = "2";
+
+/// Counts on every kernel, and compares with what is kept, or keeps what was counted.
+pub(crate) fn run(update: bool) -> anyhow::Result<()> {
+    let path = root().join("tests/benches/instructions.json");
+    let kept = Kept::read(&path)?;
+    let kernels = vm::ensure(|series| kept.release(series))?;
+    let build = Build::here(toolchain::find().context("there is no eBPF toolchain")?);
+    let found = Kept {
+        kernels: count_all(&kernels)?,
+        build,
+    };
+    if update {
+        found.write(&path)?;
+        say(&format!("wrote {}", path.display()));
+        return Ok(());
+    }
+    let findings = judge::compare(&kept, &found);
+    print!("{}", judge::report(&kept, &found, &findings));
+    ensure!(
+        findings.is_empty(),
+        "{} counts are not as kept in tests/benches/instructions.json: after a change that is meant, \
+         `cargo xtask bench --check --update` keeps the new ones",
+        findings.len()
+    );
+    Ok(())
+}
+
+/// All kernels at a time: each machine uses one processor.
+fn count_all(kernels: &[Kernel]) -> anyhow::Result<BTreeMap<String, Counts>> {
+    let program = crate::verify::built("bench", "cost")?;
+    let cases = cases(&program)?;
+    thread::scope(|scope| {
+        let running: Vec<_> = kernels
+            .iter()
+            .map(|kernel| (kernel, scope.spawn(|| count(kernel, &program, &cases))))
+            .collect();
+        running
+            .into_iter()
+            .map(|(kernel, thread)| {
+                let counts = thread
+                    .join()
+                    .map_err(|_| anyhow!("counting on {} panicked", kernel.release))??;
+                Ok((kernel.release.clone(), counts))
+            })
+            .collect()
+    })
+}
+
+fn count(kernel: &Kernel, program: &Path, cases: &[String]) -> anyhow::Result<Counts> {
+    let mut args = vec![
+        "run",
+        "--kernel-duration",
+        "--rounds",
+        ROUNDS,
+        "--repeat",
+        RUNS,
+    ];
+    for case in cases {
+        args.extend(["--case", case]);
+    }
+    let output = vm::run(kernel, program, &args, LIMIT)?;
+    if output.status != 0 {
+        bail!("counting failed on {}: {}", kernel.release, output.stderr);
+    }
+    say(&format!(
+        "counted on {} in {:.0} s",
+        kernel.release,
+        output.took.as_secs_f64()
+    ));
+    counts::lines(&output.stdout)
+}
+
+/// The cases that are counted. Those over large tables take the emulator minutes to fill and come to the same
+/// number of instructions; those of peers say nothing about this program.
+fn cases(program: &Path) -> anyhow::Result<Vec<String>> {
+    let program = program.to_string_lossy();
+    let text = output_of(&program, &["cases"]).context("the program lists no cases")?;
+    Ok(text
+        .lines()
+        .filter_map(|line| line.split_whitespace().next())
+        .filter(|name| is_counted(name))
+        .map(str::to_owned)
+        .collect())
+}
+
+fn is_counted(case: &str) -> bool {
+    let large = ["/10", "/10k", "/1M"];
+    !case.starts_with("xdp-filter") && !large.iter().any(|ending| case.ends_with(ending))
+}

@@ -1,0 +1,184 @@
+//! `cargo xtask verify`: the test `kernel` on Debian's kernels and on this one, and what each verifier says.
+
+use std::fmt::Write as _;
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::process::{Command, Stdio};
+use std::thread;
+use std::time::Duration;
+
+use anyhow::{Context as _, anyhow, bail};
+use serde::Deserialize;
+
+use crate::command::{cargo, output_of, root, say};
+use crate::toolchain;
+use crate::vm::{self, Kernel};
+
+/// How long a machine may take.
+const LIMIT: Duration = Duration::from_secs(900);
+/// As [`LIMIT`], where the statistics of every set of features are asked for.
+const LONG_LIMIT: Duration = Duration::from_secs(3600);
+
+#[derive(Debug, clap::Args)]
+pub(crate) struct Args {
+    /// Load every set of features, and write docs/verifier.md; this takes some minutes
+    #[arg(long)]
+    write: bool,
+}
+
+pub(crate) fn run(args: &Args) -> anyhow::Result<()> {
+    toolchain::ensure()?;
+    let kernels = vm::ensure(|_| None)?;
+    let program = built("test", "kernel")?;
+    if !args.write {
+        on_all(&kernels, &program, false)?;
+        return Ok(());
+    }
+    let mut rows = on_all(&kernels, &program, true)?;
+    rows.push(here(&program)?);
+    let path = root().join("docs/verifier.md");
+    say(&format!("writing {}", path.display()));
+    fs::write(&path, document(&rows)).with_context(|| format!("cannot write {}", path.display()))
+}
+
+/// Runs it on each kernel in a virtual machine, all at a time.
+fn on_all(
+    kernels: &[Kernel],
+    program: &Path,
+    statistics: bool,
+) -> anyhow::Result<Vec<(String, Vec<Row>)>> {
+    thread::scope(|scope| {
+        let running: Vec<_> = kernels
+            .iter()
+            .map(|kernel| scope.spawn(move || on(kernel, program, statistics)))
+            .collect();
+        running
+            .into_iter()
+            .map(|thread| {
+                thread
+                    .join()
+                    .map_err(|_| anyhow!("a machine's thread panicked"))?
+            })
+            .collect()
+    })
+}
+
+fn on(kernel: &Kernel, program: &Path, statistics: bool) -> anyhow::Result<(String, Vec<Row>)> {
+    let (args, limit): (&[&str], _) = if statistics {
+        (&["--statistics"], LONG_LIMIT)
+    } else {
+        (&[], LIMIT)
+    };
+    let output = vm::run(kernel, program, args, limit)?;
+    if output.status != 0 {
+        bail!("on kernel {}: {}", kernel.release, output.stderr);
+    }
+    say(&format!(
+        "on kernel {} every program loads and works ({:.0} s)",
+        kernel.release,
+        output.took.as_secs_f64()
+    ));
+    Ok((kernel.release.clone(), rows(&output.stdout)?))
+}
+
+/// Runs it on this kernel.
+fn here(program: &Path) -> anyhow::Result<(String, Vec<Row>)> {
+    let release = output_of("uname", &["-r"]).context("`uname -r` tells nothing")?;
+    let output = Command::new(program)
+        .arg("--statistics")
+        .stdin(Stdio::null())
+        .stderr(Stdio::inherit())
+        .output()
+        .with_context(|| format!("cannot start {}", program.display()))?;
+    if !output.status.success() {
+        bail!("on this kernel, {release}, something does not hold; it takes root");
+    }
+    Ok((release, rows(&String::from_utf8_lossy(&output.stdout))?))
+}
+
+/// Builds a target of the crate `tests`, a `test` or a `bench`; returns its file.
+pub(crate) fn built(kind: &str, name: &str) -> anyhow::Result<PathBuf> {
+    let target = format!("--{kind}={name}");
+    say(&format!("building {name}"));
+    let output = cargo(&["test", "--package=anycast-tests", &target, "--no-run"])
+        .arg("--message-format=json-render-diagnostics")
+        .stdin(Stdio::null())
+        .stderr(Stdio::inherit())
+        .output()
+        .context("cannot start `cargo`")?;
+    if !output.status.success() {
+        bail!("{name} does not build");
+    }
+    executable(&String::from_utf8_lossy(&output.stdout), name)
+        .with_context(|| format!("cargo does not say where {name} is"))
+}
+
+/// The file that cargo's messages name for a target.
+fn executable(messages: &str, name: &str) -> Option<PathBuf> {
+    messages
+        .lines()
+        .filter_map(|line| serde_json::from_str::<serde_json::Value>(line).ok())
+        .filter(|message| message["target"]["name"] == name)
+        .find_map(|message| message["executable"].as_str().map(PathBuf::from))
+}
+
+/// What one verifier says of one program.
+#[derive(Debug, Deserialize)]
+struct Row {
+    program: String,
+    with: String,
+    processed: u32,
+    states: u32,
+    peak_states: u32,
+    stack: u32,
+    translated: u32,
+    jited: u32,
+}
+
+fn rows(text: &str) -> anyhow::Result<Vec<Row>> {
+    text.lines()
+        .map(|line| {
+            serde_json::from_str(line).with_context(|| format!("the program printed `{line}`"))
+        })
+        .collect()
+}
+
+fn document(kernels: &[(String, Vec<Row>)]) -> String {
+    let version = |program: &str, args: &[&str]| {
+        output_of(program, args).unwrap_or_else(|| format!("an unknown {program}"))
+    };
+    let compiler = toolchain::find()
+        .map(|toolchain| version("rustup", &["run", toolchain, "rustc", "--version"]));
+    let mut text = format!(
+        "# What the verifier says\n\n\
+         Every program is loaded on each of these kernels, by the loader that the daemon uses, with the features \
+         that\nconfigurations ask for. The verifier walks through at most 1,000,000 instructions, counting each \
+         as often as a path\ncomes by, and a program has at most 512 bytes of stack.\n\n\
+         Written by `cargo xtask verify --write`, with {} and {}.\n",
+        compiler.unwrap_or_else(|| "an unknown rustc".to_owned()),
+        version("bpf-linker", &["--version"])
+    );
+    for (release, rows) in kernels {
+        let _to_a_string = write!(
+            text,
+            "\n## {release}\n\n\
+             | program | with | instructions walked | states | peak states | stack, bytes | BPF, bytes | machine \
+             code, bytes |\n|---|---|---:|---:|---:|---:|---:|---:|\n"
+        );
+        for row in rows {
+            let _to_a_string = writeln!(
+                text,
+                "| `{}` | {} | {} | {} | {} | {} | {} | {} |",
+                row.program,
+                row.with,
+                row.processed,
+                row.states,
+                row.peak_states,
+                row.stack,
+                row.translated,
+                row.jited
+            );
+        }
+    }
+    text
+}

@@ -34,7 +34,7 @@ pub(crate) fn run_targets(args: &Args) -> anyhow::Result<()> {
     let toolchain = ensure()?;
     let sanitizer = sanitizer(toolchain);
     for target in &chosen {
-        run(fuzz(
+        run(&mut fuzz(
             toolchain,
             &["build", target, "--sanitizer", sanitizer],
         ))?;

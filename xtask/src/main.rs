@@ -1,5 +1,6 @@
 //! `cargo xtask <command>`: everything that a developer runs, one file per command.
 
+mod bench;
 mod build_and_run;
 mod ci;
 mod command;
@@ -31,6 +32,8 @@ enum Command {
     Test(test::Args),
     /// Run the fuzz targets of tests/fuzz, each for some seconds
     Fuzz(fuzz::Args),
+    /// Measure what a packet costs, and compare it
+    Bench(bench::Args),
     /// Check format, lints (host and eBPF), dependencies and docs
     Ci,
     /// Run a program on Debian's kernels 6.1 and 6.12, in virtual machines
@@ -46,6 +49,7 @@ fn main() -> anyhow::Result<()> {
         Command::Setup => setup::run(),
         Command::Test(args) => test::run_tests(&args),
         Command::Fuzz(args) => fuzz::run_targets(&args),
+        Command::Bench(args) => bench::run(&args),
         Command::Ci => ci::run_checks(),
         Command::Vm(args) => vm::run_program(&args),
         Command::VmInit => vm::init::main(),

@@ -140,6 +140,9 @@ fn what(kind: &EventKind, colour: bool) -> String {
             word,
             reason,
         } => format!("{service}: operator says {word}: {reason}"),
+        EventKind::DataPlaneDown { service, .. } => {
+            format!("{service}: the kernel has taken it down in the data plane")
+        }
         EventKind::DataPlaneApplied {
             generation,
             writes,

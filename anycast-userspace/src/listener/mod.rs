@@ -139,6 +139,7 @@ impl From<Report> for checks::Report {
             at: report.at,
             took: Duration::ZERO,
             late: Duration::ZERO,
+            dataplane_down: report.dataplane_down,
         }
     }
 }

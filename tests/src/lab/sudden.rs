@@ -94,9 +94,7 @@ fn kills(lab: &mut Lab, timeline: &mut Timeline<'_>) -> anyhow::Result<()> {
         withdrawn.median() < WITHDRAWN_WITHIN,
         &format!("from the kill to both withdrawals sent: {withdrawn}"),
     );
-    timeline.note(&format!(
-        "from the kill to no route in router-a: {gone}"
-    ));
+    timeline.note(&format!("from the kill to no route in router-a: {gone}"));
     Ok(())
 }
 

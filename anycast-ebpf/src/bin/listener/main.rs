@@ -6,6 +6,8 @@
 //! restart may be under way, and the controller decides.
 #![cfg_attr(target_arch = "bpf", no_std, no_main, feature(asm_experimental_arch))]
 
+mod death;
+
 use core::mem::MaybeUninit;
 
 use anycast_common::abi::{DOWN, DRAINING, NO_SERVICE, UP};
@@ -72,8 +74,32 @@ pub(crate) fn listener_bind6(SockContext { sock }: SockContext) -> i32 {
 
 #[inline(always)]
 fn released(sock: *mut bpf_sock) {
-    // SAFETY: the helper takes the program's own context.
-    let cookie = unsafe { bpf_get_socket_cookie(sock.cast()) };
+    // SAFETY: the helpers take the program's own context.
+    let (cookie, netns) = unsafe {
+        (
+            bpf_get_socket_cookie(sock.cast()),
+            bpf_get_netns_cookie(sock.cast()),
+        )
+    };
+    let releaser = Releaser {
+        netns,
+        process: process(),
+        command: command(),
+    };
+    gone(cookie, now(), PAGES, &releaser);
+}
+
+/// Who released a socket, in which network namespace.
+struct Releaser {
+    /// Zero where it is not known.
+    netns: u64,
+    process: u32,
+    command: [u8; 16],
+}
+
+/// Takes a socket off its slots, if it has no more than `most_pages` pages, and tells the controller.
+#[inline(always)]
+fn gone(cookie: u64, at: u64, most_pages: u32, releaser: &Releaser) {
     let mut key = SocketKey {
         cookie,
         page: 0,
@@ -82,9 +108,14 @@ fn released(sock: *mut bpf_sock) {
     if SOCKETS.get_ptr(key).is_none() {
         return;
     }
-    let at = now();
+    if most_pages < PAGES {
+        key.page = most_pages;
+        if SOCKETS.get_ptr(key).is_some() {
+            return;
+        }
+    }
     let mut emptied = 0;
-    for page in 0..PAGES {
+    for page in 0..most_pages {
         key.page = page;
         let Some(entry) = SOCKETS.get_ptr(key) else {
             break;
@@ -99,7 +130,16 @@ fn released(sock: *mut bpf_sock) {
         // Whoever removes a page has dealt with it: it tells the controller that this ran.
         let _gone_already = SOCKETS.remove(key);
     }
-    send(sock, kind::RELEASED, at, PortKey::default(), emptied);
+    send(Event {
+        at,
+        cookie,
+        netns: releaser.netns,
+        kind: kind::RELEASED,
+        port: PortKey::default(),
+        process: releaser.process,
+        emptied,
+        command: releaser.command,
+    });
 }
 
 /// Takes one socket off a slot, and the service down if it was the last; returns how many slots that
@@ -181,11 +221,6 @@ fn bound(sock: *mut bpf_sock) {
     };
     // SAFETY: the map frees an entry only after the programs that use it have ended.
     unsafe { add(binds, 1) };
-    send(sock, kind::BOUND, now(), key, 0);
-}
-
-#[inline(always)]
-fn send(sock: *mut bpf_sock, kind: u32, at: u64, port: PortKey, emptied: u32) {
     // SAFETY: the helpers take the program's own context.
     let (cookie, netns) = unsafe {
         (
@@ -193,22 +228,31 @@ fn send(sock: *mut bpf_sock, kind: u32, at: u64, port: PortKey, emptied: u32) {
             bpf_get_netns_cookie(sock.cast()),
         )
     };
-    let event = Event {
-        at,
+    send(Event {
+        at: now(),
         cookie,
         netns,
-        kind,
-        port,
-        process: (bpf_get_current_pid_tgid() >> 32) as u32,
-        emptied,
+        kind: kind::BOUND,
+        port: key,
+        process: process(),
+        emptied: 0,
         command: command(),
-    };
+    });
+}
+
+#[inline(always)]
+fn send(event: Event) {
     if EVENTS.output_untyped::<Event>(event, 0).is_err()
         && let Some(lost) = EVENTS_LOST.get_ptr_mut(0)
     {
         // SAFETY: an array's element is always there.
         unsafe { add(lost, 1) };
     }
+}
+
+#[inline(always)]
+fn process() -> u32 {
+    (bpf_get_current_pid_tgid() >> 32) as u32
 }
 
 #[inline(always)]

@@ -103,6 +103,8 @@ pub const MOST_DOOMED: usize = 16;
 #[repr(C)]
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Doomed {
+    /// How many there are.
+    pub count: u64,
     /// The sockets' cookies; 0 ends the list. A socket is in it as often as the process has it open.
     pub cookies: [u64; MOST_DOOMED],
     /// The address of each one's file.
@@ -112,6 +114,7 @@ pub struct Doomed {
 impl Doomed {
     /// No reference.
     pub const NONE: Self = Self {
+        count: 0,
         cookies: [0; MOST_DOOMED],
         files: [0; MOST_DOOMED],
     };
@@ -202,8 +205,8 @@ pub struct Event {
     pub port: PortKey,
     /// Process that did it.
     pub process: u32,
-    /// How many slots the release left empty.
-    pub emptied: u32,
+    /// Zero.
+    pub reserved: u32,
     /// The name of the process, filled up with zeros.
     pub command: [u8; 16],
 }
@@ -222,7 +225,7 @@ impl Event {
                 port: u16::from_ne_bytes(take(&mut record)?),
             },
             process: u32::from_ne_bytes(take(&mut record)?),
-            emptied: u32::from_ne_bytes(take(&mut record)?),
+            reserved: u32::from_ne_bytes(take(&mut record)?),
             command: take(&mut record)?,
         })
     }
@@ -247,7 +250,7 @@ const _: () = {
     assert!(size_of::<SocketPage>() == 64);
     assert!(size_of::<PortKey>() == 4);
     assert!(size_of::<Slot>() == 32);
-    assert!(size_of::<Doomed>() == 256);
+    assert!(size_of::<Doomed>() == 264);
     assert!(size_of::<KernelLayout>() == 64);
     assert!(size_of::<Event>() == 56);
     assert!(core::mem::offset_of!(Event, kind) == 24);

@@ -12,15 +12,17 @@
 //! between the signal and its end.
 
 use core::ffi::c_void;
+use core::mem::MaybeUninit;
 
 use anycast_common::listener::{Doomed, KernelLayout, MOST_DOOMED, SocketKey};
 use aya_ebpf::bindings::{BPF_F_NO_PREALLOC, BPF_NOEXIST};
 use aya_ebpf::btf_maps::HashMap;
 use aya_ebpf::helpers::bpf_probe_read_kernel;
+use aya_ebpf::helpers::generated::bpf_probe_read_kernel as bpf_probe_read_kernel_raw;
 use aya_ebpf::macros::{btf_map, raw_tracepoint};
 use aya_ebpf::programs::RawTracePointContext;
 
-use super::{Releaser, SOCKETS, add, gone, now};
+use super::{Command, Releaser, SOCKETS, add, gone, now};
 
 const ON_DEMAND: usize = BPF_F_NO_PREALLOC as usize;
 const MAX_PROCESSES: usize = 4096;
@@ -37,6 +39,9 @@ const S_IFSOCK: u16 = 0o140_000;
 /// Where fields lie in the running kernel; the loader writes it.
 #[unsafe(no_mangle)]
 static KERNEL_LAYOUT: KernelLayout = KernelLayout::UNKNOWN;
+
+/// What an entry begins as.
+static NONE: Doomed = Doomed::NONE;
 
 /// Processes that are bound to die, and what was counted for them.
 #[btf_map]
@@ -87,22 +92,35 @@ fn process_of(task: u64) -> Option<u32> {
     read(task, &raw const KERNEL_LAYOUT.task_tgid)
 }
 
+#[inline(always)]
+fn command_of(task: u64) -> Command {
+    let mut command = MaybeUninit::<Command>::uninit();
+    let from = task + u64::from(field(&raw const KERNEL_LAYOUT.task_comm));
+    // SAFETY: the helper fills all the bytes that it is told of, with zeros if it fails.
+    unsafe {
+        bpf_probe_read_kernel_raw(command.as_mut_ptr().cast(), 16, from as *const c_void);
+        command.assume_init()
+    }
+}
+
 /// Counts the references of a process to watched sockets, and deals with those that have no other.
 #[inline(always)]
 fn doom(task: u64, most_users: i32) {
     let Some(process) = process_of(task) else {
         return;
     };
-    if !count(task, process, most_users) {
+    if DOOMED.get_ptr(process).is_some() {
+        // It is killed twice, and was counted.
         return;
     }
+    count(task, process, most_users);
     let Some(doomed) = DOOMED.get_ptr(process) else {
         return;
     };
     let releaser = Releaser {
         netns: 0,
         process,
-        command: read(task, &raw const KERNEL_LAYOUT.task_comm).unwrap_or_default(),
+        command: command_of(task),
     };
     let at = now();
     for place in 0..MOST_DOOMED {
@@ -122,32 +140,23 @@ fn doom(task: u64, most_users: i32) {
     }
 }
 
-/// Walks through the descriptors; whether there is a watched socket among them.
+/// Walks through the descriptors of a process, and counts those that are watched sockets.
 #[inline(always)]
-fn count(task: u64, process: u32, most_users: i32) -> bool {
+fn count(task: u64, process: u32, most_users: i32) {
     let Some(fds) = descriptors(task, most_users) else {
-        return false;
+        return;
     };
-    let mut found = 0;
     for number in 0..MOST_DESCRIPTORS {
-        if number >= fds.count || found >= MOST_DOOMED {
+        if number >= fds.count {
             break;
         }
         let Some(file) = read_at::<u64>(fds.table + number * 8) else {
             break;
         };
-        if file == 0 {
-            continue;
+        if let Some(cookie) = watched_socket(file) {
+            note(process, cookie, file);
         }
-        let Some(cookie) = watched_socket(file) else {
-            continue;
-        };
-        if !note(process, found, cookie, file) {
-            break;
-        }
-        found += 1;
     }
-    found != 0
 }
 
 struct Descriptors {
@@ -195,38 +204,35 @@ fn watched_socket(file: u64) -> Option<u64> {
     SOCKETS.get_ptr(first).map(|_| cookie)
 }
 
-/// Counts a reference; false where there is no room.
+/// Counts a reference, where there is room. How many there are stands in the map alone: in a register, the
+/// verifier would follow every number that it can be.
 #[inline(always)]
-fn note(process: u32, place: usize, cookie: u64, file: u64) -> bool {
-    if place == 0 {
-        // One that is there was counted before: it is killed twice.
-        if DOOMED
-            .insert(process, Doomed::NONE, u64::from(BPF_NOEXIST))
-            .is_err()
-        {
-            return false;
-        }
+fn note(process: u32, cookie: u64, file: u64) {
+    if DOOMED.get_ptr(process).is_none() {
+        let _no_room = DOOMED.insert(process, &NONE, u64::from(BPF_NOEXIST));
     }
-    let Some(doomed) = DOOMED.get_ptr_mut(process) else {
-        return false;
-    };
     if REFERENCES.get_ptr(cookie).is_none() {
         // Lost against another processor's, which is as good.
         let _there = REFERENCES.insert(cookie, 0, u64::from(BPF_NOEXIST));
     }
-    let Some(references) = REFERENCES.get_ptr_mut(cookie) else {
-        return false;
+    let Some(doomed) = DOOMED.get_ptr_mut(process) else {
+        return;
     };
-    if place >= MOST_DOOMED {
-        return false;
-    }
+    let Some(references) = REFERENCES.get_ptr_mut(cookie) else {
+        return;
+    };
     // SAFETY: the maps free an entry only after the programs that use it have ended.
     unsafe {
+        let count = &raw mut (*doomed).count;
+        let place = count.read_volatile() as usize;
+        if place >= MOST_DOOMED {
+            return;
+        }
         (&raw mut (*doomed).files[place]).write_volatile(file);
         (&raw mut (*doomed).cookies[place]).write_volatile(cookie);
+        count.write_volatile(place as u64 + 1);
         add(references, 1);
     }
-    true
 }
 
 /// Whether every reference to a socket's file is counted.

@@ -94,8 +94,13 @@ struct Releaser {
     /// Zero where it is not known.
     netns: u64,
     process: u32,
-    command: [u8; 16],
+    command: Command,
 }
+
+/// The name of a process, filled up with zeros. Aligned, so that it is not copied octet by octet.
+#[derive(Clone, Copy)]
+#[repr(C, align(8))]
+struct Command([u8; 16]);
 
 /// Takes a socket off its slots, if it has no more than `most_pages` pages, and tells the controller.
 #[inline(always)]
@@ -114,7 +119,6 @@ fn gone(cookie: u64, at: u64, most_pages: u32, releaser: &Releaser) {
             return;
         }
     }
-    let mut emptied = 0;
     for page in 0..most_pages {
         key.page = page;
         let Some(entry) = SOCKETS.get_ptr(key) else {
@@ -125,7 +129,7 @@ fn gone(cookie: u64, at: u64, most_pages: u32, releaser: &Releaser) {
             if *slot == 0 {
                 break;
             }
-            emptied += leave(*slot, at);
+            leave(*slot, at);
         }
         // Whoever removes a page has dealt with it: it tells the controller that this ran.
         let _gone_already = SOCKETS.remove(key);
@@ -137,17 +141,16 @@ fn gone(cookie: u64, at: u64, most_pages: u32, releaser: &Releaser) {
         kind: kind::RELEASED,
         port: PortKey::default(),
         process: releaser.process,
-        emptied,
-        command: releaser.command,
+        reserved: 0,
+        command: releaser.command.0,
     });
 }
 
-/// Takes one socket off a slot, and the service down if it was the last; returns how many slots that
-/// left empty.
+/// Takes one socket off a slot, and the service down if it was the last.
 #[inline(always)]
-fn leave(slot: u32, at: u64) -> u32 {
+fn leave(slot: u32, at: u64) {
     let Some(slot) = SLOTS.get_ptr_mut(slot) else {
-        return 0;
+        return;
     };
     // SAFETY: an array's element is always there, and aligned to 8 bytes; the controller only reads it.
     unsafe {
@@ -155,14 +158,13 @@ fn leave(slot: u32, at: u64) -> u32 {
         // Where two sockets leave at once, both may read 0 and do what follows: it comes to the same.
         add(sockets, u64::MAX);
         if sockets.read_volatile() != 0 {
-            return 0;
+            return;
         }
         (*slot).emptied_at = at;
         if take_down((*slot).service, (*slot).port) {
             (*slot).down_at = now();
         }
     }
-    1
 }
 
 #[inline(always)]
@@ -235,8 +237,8 @@ fn bound(sock: *mut bpf_sock) {
         kind: kind::BOUND,
         port: key,
         process: process(),
-        emptied: 0,
-        command: command(),
+        reserved: 0,
+        command: command().0,
     });
 }
 
@@ -256,8 +258,8 @@ fn process() -> u32 {
 }
 
 #[inline(always)]
-fn command() -> [u8; 16] {
-    let mut command = MaybeUninit::<[u8; 16]>::uninit();
+fn command() -> Command {
+    let mut command = MaybeUninit::<Command>::uninit();
     // SAFETY: the helper fills all the bytes that it is told of, with zeros if it fails.
     unsafe {
         bpf_get_current_comm(command.as_mut_ptr().cast(), 16);

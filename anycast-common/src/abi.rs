@@ -5,13 +5,15 @@
 
 mod limits;
 mod reasons;
+mod sample;
 mod service;
 
 pub use limits::{
     Bucket, Buckets, EVERY_SERVICE, EXEMPT, Limit, ListV4, ListV6, Listed, SCOPE_BITS, Source,
     SourceV4, SourceV6,
 };
-pub use reasons::{Count, Counters, Reason};
+pub use reasons::{AddressCounters, Count, Counters, Reason};
+pub use sample::{Description, SAMPLE, Sample, Sampler};
 pub use service::{
     DEGRADED, DISABLED, DOWN, DRAINING, INIT, LINGERING, PORT_RANGES, PROTOCOLS, PortRange,
     Service, UP, policy,
@@ -32,6 +34,8 @@ pub mod map {
     pub const SERVICES: &str = "SERVICES";
     /// Packets and bytes by service id and reason, per CPU.
     pub const COUNTERS: &str = "COUNTERS";
+    /// Packets and bytes by Service Address, per CPU.
+    pub const ADDRESS_COUNTERS: &str = "ADDRESS_COUNTERS";
     /// State of the services' limits, per CPU.
     pub const BUCKETS: &str = "BUCKETS";
     /// State of the source limits, IPv4.
@@ -48,12 +52,16 @@ pub mod map {
     pub const IDENTITY: &str = "IDENTITY";
     /// The last verdict of a program loaded to explain.
     pub const EXPLANATION: &str = "EXPLANATION";
+    /// Lines of the log of verdicts; in the tracing object alone.
+    pub const AYA_LOGS: &str = "AYA_LOGS";
 }
 
 /// Read-only globals, set at load and constant from then on.
 pub mod global {
     /// The set of [`super::feature`] bits.
     pub const FEATURES: &str = "FEATURES";
+    /// One of how many verdicts is logged, on each CPU; in the tracing object alone.
+    pub const TRACE_EVERY: &str = "TRACE_EVERY";
 }
 
 /// Features chosen at load: the verifier removes the code of those that are off.
@@ -72,6 +80,8 @@ pub mod feature {
     pub const REJECT: u64 = 1 << 5;
     /// Answer `CH TXT id.server` for services that ask for it.
     pub const IDENTITY: u64 = 1 << 6;
+    /// Count packets by Service Address as well. Not in [`ALL`]: no service asks for it.
+    pub const ADDRESS_COUNTERS: u64 = 1 << 7;
     /// Everything that services can ask for.
     pub const ALL: u64 = NEIGHBOR | LISTS | SOURCE_LIMITS | SERVICE_LIMITS | REJECT | IDENTITY;
 }
@@ -101,7 +111,7 @@ pub struct AddressV6 {
 pub struct Owner {
     /// Id of the service that the address belongs to: its index in `SERVICES` and `COUNTERS`.
     pub service: u32,
-    /// Index of the address in the per-address counters, where those are on.
+    /// Index of the address in `ADDRESS_COUNTERS`; 0 where those are off.
     pub slot: u32,
 }
 
@@ -172,8 +182,8 @@ const _: () = {
 #[cfg(feature = "user")]
 mod pod {
     use super::{
-        AddressV4, AddressV6, Buckets, Counters, Explanation, Identity, Interface, ListV4, ListV6,
-        Listed, Owner, Service, Source, SourceV4, SourceV6,
+        AddressCounters, AddressV4, AddressV6, Buckets, Counters, Explanation, Identity, Interface,
+        ListV4, ListV6, Listed, Owner, Service, Source, SourceV4, SourceV6,
     };
 
     /// Marks types of which any bytes are a valid value.
@@ -184,7 +194,7 @@ mod pod {
         )+};
     }
 
-    pod!(AddressV4, AddressV6, Owner, Service, Counters, Explanation);
+    pod!(AddressV4, AddressV6, Owner, Service, Counters, Explanation, AddressCounters);
     pod!(
         Buckets, SourceV4, SourceV6, Source, ListV4, ListV6, Listed, Interface, Identity
     );

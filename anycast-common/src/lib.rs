@@ -10,8 +10,10 @@ extern crate std;
 
 pub mod abi;
 pub mod answer;
+pub mod bench;
 pub mod checksum;
 pub mod classify;
+pub mod describe;
 #[cfg(feature = "user")]
 pub mod host;
 pub mod iana;

@@ -6,18 +6,17 @@
 #![cfg_attr(target_arch = "bpf", no_std, no_main, feature(asm_experimental_arch))]
 
 mod frame;
+mod judge;
 mod maps;
 mod record;
 mod tables;
 
-use anycast_common::abi::Disposition;
-use anycast_common::{Packet as _, answer, classify};
-use aya_ebpf::bindings::xdp_action;
+use anycast_common::Verdict;
 use aya_ebpf::macros::xdp;
 use aya_ebpf::programs::XdpContext;
 
 use crate::frame::{Frame, Linear, MultiBuffer, Span};
-use crate::tables::KernelTables;
+use crate::judge::{Witness, judge};
 
 /// For frames in one piece.
 #[xdp]
@@ -27,7 +26,7 @@ use crate::tables::KernelTables;
     reason = "`#[xdp]` calls it with a value"
 )]
 pub(crate) fn anycast_xdp(ctx: XdpContext) -> u32 {
-    run::<Linear>(&ctx)
+    judge::<Linear, Nobody>(&ctx)
 }
 
 /// For frames that may continue in further buffers.
@@ -38,22 +37,20 @@ pub(crate) fn anycast_xdp(ctx: XdpContext) -> u32 {
     reason = "`#[xdp]` calls it with a value"
 )]
 pub(crate) fn anycast_xdp_frags(ctx: XdpContext) -> u32 {
-    run::<MultiBuffer>(&ctx)
+    judge::<MultiBuffer, Nobody>(&ctx)
 }
 
-#[inline(always)]
-fn run<S: Span>(ctx: &XdpContext) -> u32 {
-    let mut frame = Frame::<S>::new(ctx);
-    let length = frame.length();
-    let tables = KernelTables::new(ctx);
-    let verdict = classify(&frame, &tables);
-    let verdict = answer(&mut frame, &tables, verdict);
-    record::record(&tables, &verdict, length);
-    match verdict.disposition() {
-        Disposition::Pass => xdp_action::XDP_PASS,
-        Disposition::Drop => xdp_action::XDP_DROP,
-        Disposition::Answer => xdp_action::XDP_TX,
-    }
+/// Verdicts are counted, and shown to nobody.
+struct Nobody;
+
+impl Witness for Nobody {
+    type Seen = ();
+
+    #[inline(always)]
+    fn see<S: Span>(_frame: &Frame<'_, S>) {}
+
+    #[inline(always)]
+    fn tell(_ctx: &XdpContext, _seen: (), _verdict: &Verdict, _length: usize) {}
 }
 
 #[cfg(not(target_arch = "bpf"))]

@@ -3,8 +3,8 @@
 //! Sizes here serve those who load the object with other tools; the controller sets its own.
 
 use anycast_common::abi::{
-    AddressV4, AddressV6, Buckets, Counters, Explanation, Identity, Interface, ListV4, ListV6,
-    Listed, Owner, Service, Source, SourceV4, SourceV6, feature,
+    AddressCounters, AddressV4, AddressV6, Buckets, Counters, Explanation, Identity, Interface,
+    ListV4, ListV6, Listed, Owner, Service, Source, SourceV4, SourceV6, feature,
 };
 use aya_ebpf::Global;
 use aya_ebpf::bindings::BPF_F_NO_PREALLOC;
@@ -31,6 +31,10 @@ pub(crate) static SERVICES: Array<Service, MAX_SERVICES> = Array::new();
 
 #[btf_map]
 pub(crate) static COUNTERS: PerCpuArray<Counters, MAX_SERVICES> = PerCpuArray::new();
+
+/// As large as the addresses are many where it is asked for, and otherwise not used.
+#[btf_map]
+pub(crate) static ADDRESS_COUNTERS: PerCpuArray<AddressCounters, 1> = PerCpuArray::new();
 
 #[btf_map]
 pub(crate) static BUCKETS: PerCpuArray<Buckets, MAX_SERVICES> = PerCpuArray::new();

@@ -1,19 +1,37 @@
 //! Counting: each packet once, under its service and its reason.
 
 use anycast_common::abi::{Count, Explanation, feature};
-use anycast_common::{Reason, Tables, Verdict};
+use anycast_common::{Reason, Tables as _, Verdict};
 
-use crate::maps::{COUNTERS, EXPLANATION};
+use crate::maps::{ADDRESS_COUNTERS, COUNTERS, EXPLANATION};
+use crate::tables::KernelTables;
 
 /// Counts a verdict about a frame of `length` bytes, or explains it where that is what the program
 /// was loaded for.
 #[inline(always)]
-pub(crate) fn record<T: Tables>(tables: &T, verdict: &Verdict, length: usize) {
+pub(crate) fn record(tables: &KernelTables<'_>, verdict: &Verdict, length: usize) {
     if tables.has(feature::EXPLAIN) {
         explain(verdict);
     } else {
         count(verdict, length);
+        if tables.has(feature::ADDRESS_COUNTERS) {
+            count_for_address(tables.slot(), verdict, length);
+        }
     }
+}
+
+#[inline(always)]
+fn count_for_address(slot: u32, verdict: &Verdict, length: usize) {
+    if slot == 0 {
+        return;
+    }
+    let Some(counters) = ADDRESS_COUNTERS.get_ptr_mut(slot) else {
+        return;
+    };
+    // SAFETY: the slot is this CPU's own, and XDP is not preempted by itself.
+    let count = unsafe { &mut *counters }.get_mut(verdict.disposition());
+    count.packets += 1;
+    count.bytes += length as u64;
 }
 
 #[inline(always)]

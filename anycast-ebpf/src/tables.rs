@@ -1,9 +1,12 @@
 //! The verdict function's tables over BPF maps.
 
+use core::cell::UnsafeCell;
+use core::mem::MaybeUninit;
+
 use anycast_common::Tables;
 use anycast_common::abi::{
     AddressV4, AddressV6, Bucket, Identity, Limit, ListV4, ListV6, Owner, SCOPE_BITS, Service,
-    Source, SourceV4, SourceV6,
+    Source, SourceV4, SourceV6, feature,
 };
 use anycast_common::limit::admit;
 use aya_ebpf::btf_maps::lpm_trie::Key;
@@ -19,15 +22,44 @@ use crate::maps::{
 pub(crate) struct KernelTables<'a> {
     ctx: &'a XdpContext,
     features: u64,
+    /// The slot of the address that was found last; written and read with the address counters alone.
+    slot: UnsafeCell<MaybeUninit<u32>>,
 }
 
 impl<'a> KernelTables<'a> {
     #[inline(always)]
     pub(crate) fn new(ctx: &'a XdpContext) -> Self {
-        Self {
+        let tables = Self {
             ctx,
             features: FEATURES.load(),
+            slot: UnsafeCell::new(MaybeUninit::uninit()),
+        };
+        tables.keep_slot(0);
+        tables
+    }
+
+    /// Keeps a slot in memory, not in a register that would be lost to programs without the feature:
+    /// hence volatile.
+    #[inline(always)]
+    fn keep_slot(&self, slot: u32) {
+        if self.has(feature::ADDRESS_COUNTERS) {
+            // SAFETY: nothing else refers to it, and it belongs to this run of the program.
+            unsafe { self.slot.get().write_volatile(MaybeUninit::new(slot)) };
         }
+    }
+
+    /// The slot of the packet's Service Address; 0: it has none. To be asked for only with the feature
+    /// of the address counters.
+    #[inline(always)]
+    pub(crate) fn slot(&self) -> u32 {
+        // SAFETY: with the feature on it has been written by `new`.
+        unsafe { self.slot.get().read_volatile().assume_init() }
+    }
+
+    #[inline(always)]
+    fn found(&self, owner: &Owner) -> Owner {
+        self.keep_slot(owner.slot);
+        *owner
     }
 }
 
@@ -96,7 +128,7 @@ impl Tables for KernelTables<'_> {
         let key = unsafe { &*core::ptr::from_ref(address).cast::<AddressV4>() };
         // SAFETY: the value is copied out before anything else runs, and the map's memory is not
         // reused while the program runs.
-        unsafe { ADDRESSES_V4.get(key) }.copied()
+        unsafe { ADDRESSES_V4.get(key) }.map(|owner| self.found(owner))
     }
 
     #[inline(always)]
@@ -104,7 +136,7 @@ impl Tables for KernelTables<'_> {
         // SAFETY: as in `owner_v4`, with sixteen bytes.
         let key = unsafe { &*core::ptr::from_ref(address).cast::<AddressV6>() };
         // SAFETY: as in `owner_v4`.
-        unsafe { ADDRESSES_V6.get(key) }.copied()
+        unsafe { ADDRESSES_V6.get(key) }.map(|owner| self.found(owner))
     }
 
     #[inline(always)]

@@ -9,6 +9,7 @@ use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 use tokio::sync::broadcast;
 
+use crate::decision::Source;
 use crate::state::ServiceState;
 
 /// Events kept for `anycast events`, and the most that a slow follower may lag behind before it is
@@ -69,6 +70,8 @@ pub enum EventKind {
         service: String,
         /// `drain`, `undrain`, `disable`, `enable`.
         word: String,
+        /// By which way: `configuration`, `command`, `maintenance_file`.
+        source: Source,
         /// The reason given.
         reason: String,
     },

@@ -24,7 +24,13 @@ pub mod privileges;
 pub mod rib;
 pub mod sockopt;
 pub mod state;
+pub mod words;
 pub mod writer;
 
 /// The eBPF object, built from `anycast-ebpf` by the build script.
 pub static OBJECT: &[u8] = aya::include_bytes_aligned!(concat!(env!("OUT_DIR"), "/anycast-ebpf"));
+
+/// The benchmarks' own programs: what the data plane is measured against. No part of the daemon.
+#[doc(hidden)]
+pub static BENCH_OBJECT: &[u8] =
+    aya::include_bytes_aligned!(concat!(env!("OUT_DIR"), "/anycast-bench"));

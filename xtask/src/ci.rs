@@ -1,7 +1,7 @@
 //! `cargo xtask ci`: what must hold besides the tests: format, lints, dependencies, docs.
 
 use crate::command::{cargo, output_of, run, say};
-use crate::{packages, toolchain};
+use crate::{fuzz, packages, toolchain};
 
 pub(crate) fn run_checks() -> anyhow::Result<()> {
     let bpf = toolchain::ensure()?;
@@ -13,6 +13,7 @@ pub(crate) fn run_checks() -> anyhow::Result<()> {
         "--",
         "--deny=warnings",
     ]))?;
+    fuzz::lint()?;
     lint_for_the_kernel(bpf)?;
     check_dependencies()?;
     run(cargo(&["doc", "--workspace", "--no-deps"]).env("RUSTDOCFLAGS", "--deny=warnings"))?;

@@ -3,11 +3,13 @@
 mod build_and_run;
 mod ci;
 mod command;
+mod fuzz;
 mod lab;
 mod packages;
 mod setup;
 mod test;
 mod toolchain;
+mod vm;
 
 use clap::{Parser, Subcommand};
 
@@ -27,8 +29,15 @@ enum Command {
     Setup,
     /// Run every test, the privileged ones included (root)
     Test(test::Args),
+    /// Run the fuzz targets of tests/fuzz, each for some seconds
+    Fuzz(fuzz::Args),
     /// Check format, lints (host and eBPF), dependencies and docs
     Ci,
+    /// Run a program on Debian's kernels 6.1 and 6.12, in virtual machines
+    Vm(vm::Args),
+    /// The first process of such a machine
+    #[command(hide = true)]
+    VmInit,
 }
 
 fn main() -> anyhow::Result<()> {
@@ -36,6 +45,9 @@ fn main() -> anyhow::Result<()> {
         Command::BuildAndRun(args) => build_and_run::build_and_run(&args),
         Command::Setup => setup::run(),
         Command::Test(args) => test::run_tests(&args),
+        Command::Fuzz(args) => fuzz::run_targets(&args),
         Command::Ci => ci::run_checks(),
+        Command::Vm(args) => vm::run_program(&args),
+        Command::VmInit => vm::init::main(),
     }
 }

@@ -86,8 +86,8 @@ pub(crate) fn is_on_path(program: &str) -> bool {
         .any(|directory| directory.join(program).is_file())
 }
 
-/// Fetches the package lists, once per run.
-fn refresh_once() {
+/// Fetches the package lists, once per run and as root only.
+pub(crate) fn refresh_once() {
     static REFRESHED: std::sync::Once = std::sync::Once::new();
     REFRESHED.call_once(|| {
         if nix::unistd::geteuid().is_root() && is_on_path("apt-get") {

@@ -1,5 +1,7 @@
 //! Reasons of verdicts, and the counters that carry their names.
 
+use super::Disposition;
+
 /// Packets and bytes. Bytes are whole frames as received, without the frame check sequence.
 #[repr(C)]
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -8,6 +10,33 @@ pub struct Count {
     pub packets: u64,
     /// Bytes.
     pub bytes: u64,
+}
+
+/// Value of `ADDRESS_COUNTERS`: what became of the packets to one Service Address, on one CPU.
+#[repr(C)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct AddressCounters {
+    /// Passed to the stack.
+    pub passed: Count,
+    /// Dropped.
+    pub dropped: Count,
+    /// Answered.
+    pub answered: Count,
+}
+
+const _: () = assert!(size_of::<AddressCounters>() == 48);
+
+impl AddressCounters {
+    /// The count of a disposition.
+    #[inline(always)]
+    #[must_use]
+    pub const fn get_mut(&mut self, disposition: Disposition) -> &mut Count {
+        match disposition {
+            Disposition::Pass => &mut self.passed,
+            Disposition::Drop => &mut self.dropped,
+            Disposition::Answer => &mut self.answered,
+        }
+    }
 }
 
 macro_rules! reasons {

@@ -6,6 +6,7 @@ mod peers;
 mod plane;
 mod signals;
 mod sockets;
+mod words;
 
 use std::path::Path;
 

@@ -17,19 +17,21 @@ use super::peers::Peers;
 use super::plane::LoadedPlane;
 use super::signals::Signals;
 use super::sockets;
+use super::words::OperatorsWords;
 use crate::addresses::ManagedAddresses;
 use crate::checks::{self, RunningChecks, Subject};
-use crate::config::{Announcer, Config, Hook, Service};
+use crate::config::{Announcer, Config, Hook, OnDisabled, Service};
 use crate::control::protocol::InterfaceStatus;
 use crate::control::server::{self, Server};
 use crate::controller::{Channels, Controller, Facts, ServiceSettings, ShowPeers};
 use crate::dataplane::{self, DataPlane};
-use crate::decision::Pace;
+use crate::decision::{Orders, Pace};
 use crate::health;
 use crate::hooks::{self, RunningHooks};
 use crate::listener::Watcher;
 use crate::planes::{self, Modes};
 use crate::rib::DesiredRoutes;
+use crate::words::{self, Words};
 use crate::writer;
 
 /// The most time that hooks of the last transitions get before they are killed.
@@ -57,7 +59,11 @@ impl Node {
     ) -> anyhow::Result<()> {
         let interfaces = self.load(config)?;
         self.add_addresses(config).await?;
-        let settings: Vec<ServiceSettings> = self.settings(config)?;
+        let mut settings: Vec<ServiceSettings> = self.settings(config)?;
+        let mut words = OperatorsWords::gather(config);
+        for (settings, orders) in settings.iter_mut().zip(words.take_orders()) {
+            settings.orders = orders;
+        }
 
         let (check_reports, checks) = mpsc::channel(checks::REPORT_DEPTH);
         let (call_sender, calls) = mpsc::channel(server::DEPTH);
@@ -71,6 +77,10 @@ impl Node {
             modes: Arc::default(),
             prove: Arc::default(),
         });
+
+        let (file_reports, files) = mpsc::channel(words::FILE_REPORTS);
+        let (words_sender, words_seen) = watch::channel(Words::default());
+        let (keeper, saved) = words.start(words_seen, file_reports);
 
         self.peers.start(config, &routes_seen, peer_reports).await?;
         self.start_writer(&settings, modes_seen, map_reports, counter_requests)?;
@@ -92,6 +102,9 @@ impl Node {
             peers,
             modes,
             routes,
+            files,
+            words: words_sender,
+            saved,
             counters,
         };
         let controller = Controller::new(settings, facts, channels);
@@ -108,6 +121,7 @@ impl Node {
         serving.abort();
         // The writer ends, and gives the data plane back, when the controller's channels are gone.
         drop(controller);
+        keeper.await.context("the operator's words")?;
         if let Some(hooks) = self.hooks.take() {
             hooks.finish(LAST_HOOKS).await;
         }
@@ -225,7 +239,7 @@ impl Node {
                     name: &service.name,
                     addresses: &service.addresses,
                 };
-                checks::spawn(&subject, &service.checks, reports)
+                checks::spawn(&subject, service.running_checks(), reports)
             })
             .collect();
     }
@@ -269,7 +283,10 @@ fn to_the_controller(service: &Service, id: u32) -> ServiceSettings {
             service.hold_down.0,
             service.damping,
         )
-        .with_needs(&service.needs),
+        .with_needs(&service.needs)
+        .unchecked_if(service.disabled && service.on_disabled == OnDisabled::Advertise),
+        orders: Orders::default(),
+        maintenance_file: service.maintenance_file.clone(),
         pace: Pace {
             linger: service.linger.0,
             drain_delay: service.drain_delay.0,

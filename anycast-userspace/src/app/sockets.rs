@@ -39,7 +39,7 @@ fn watched(
 ) -> anyhow::Result<BTreeMap<Option<PathBuf>, Vec<Watched>>> {
     let mut by_cgroup: BTreeMap<Option<PathBuf>, Vec<Watched>> = BTreeMap::new();
     for (index, (service, settings)) in config.services.iter().zip(services).enumerate() {
-        for (check_index, check) in service.checks.iter().enumerate() {
+        for (check_index, check) in service.running_checks().iter().enumerate() {
             if let Check::Listener(check) = check {
                 let watched = Watched::new(index, check_index, service, check, settings.id)
                     .map_err(anyhow::Error::msg)?;

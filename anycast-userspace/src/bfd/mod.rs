@@ -25,6 +25,8 @@
 mod demux;
 mod engine;
 mod event;
+#[cfg(any(test, feature = "fuzzing"))]
+pub mod exercise;
 pub mod iana;
 pub mod machine;
 mod manager;

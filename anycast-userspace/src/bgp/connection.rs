@@ -138,6 +138,12 @@ impl Connection {
         }
     }
 
+    /// Octets that wait for the rest of their message.
+    #[cfg(any(test, feature = "fuzzing"))]
+    pub(super) fn inbox_len(&self) -> usize {
+        self.inbox.len()
+    }
+
     /// The next whole message, or the error that its octets are; `None` when there is none yet.
     pub(super) fn next_incoming(&mut self) -> Option<Incoming> {
         if self.closed {

@@ -18,6 +18,8 @@ mod backoff;
 mod collision;
 mod connection;
 mod event;
+#[cfg(any(test, feature = "fuzzing"))]
+pub mod exercise;
 mod export;
 mod linger;
 mod listener;

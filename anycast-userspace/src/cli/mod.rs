@@ -228,7 +228,14 @@ fn operate(args: OperateNow, operation: Operation, lasts: Option<Span>) -> anyho
         .next()
         .context("the daemon closed without an answer")??
     {
-        Response::Done { service, state } => print(&format!("{service} is {state}")),
+        Response::Done {
+            service,
+            state,
+            note,
+        } => {
+            print(&format!("{service} is {state}"))?;
+            note.map_or(Ok(()), |note| print(&format!("note: {note}")))
+        }
         Response::Error { message } => bail!("{message}"),
         Response::Status(_) | Response::Event(_) => bail!("the daemon answered something else"),
     }

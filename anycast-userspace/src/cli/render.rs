@@ -83,6 +83,20 @@ fn one_service(out: &mut String, service: &ServiceStatus) {
             service.announced
         ),
     );
+    for word in &service.words {
+        let left = word.left_ms.map_or(String::new(), |left| {
+            format!("  ({:#} left)", coarse(Duration::from_millis(left)))
+        });
+        line(
+            out,
+            format_args!(
+                "  {} by {}: {}{left}",
+                word.word.as_str(),
+                word.source,
+                word.reason
+            ),
+        );
+    }
     for check in &service.checks {
         line(
             out,
@@ -138,8 +152,9 @@ fn what(kind: &EventKind, colour: bool) -> String {
         EventKind::Operator {
             service,
             word,
+            source,
             reason,
-        } => format!("{service}: operator says {word}: {reason}"),
+        } => format!("{service}: operator says {word} by {source}: {reason}"),
         EventKind::DataPlaneDown { service, .. } => {
             format!("{service}: the kernel has taken it down in the data plane")
         }

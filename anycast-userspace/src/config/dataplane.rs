@@ -29,7 +29,7 @@ pub struct DataPlane {
     #[serde(default)]
     pub mode: Mode,
     /// Directory of the pinned maps, on a bpf file system. Default: `"/sys/fs/bpf/anycast"`.
-    #[garde(custom(absolute))]
+    #[garde(custom(super::paths::absolute))]
     #[serde(default = "default_pin")]
     pub pin: PathBuf,
     /// Room for Service Addresses, for each of IPv4 and IPv6. Default: 65536.
@@ -103,14 +103,6 @@ fn no_repetition(interfaces: &[String], _: &()) -> garde::Result {
     match interfaces.iter().find(|name| !seen.insert(*name)) {
         Some(name) => Err(garde::Error::new(format!("{name} is listed twice"))),
         None => Ok(()),
-    }
-}
-
-fn absolute(path: &std::path::Path, _: &()) -> garde::Result {
-    if path.is_absolute() {
-        Ok(())
-    } else {
-        Err(garde::Error::new("must be an absolute path"))
     }
 }
 

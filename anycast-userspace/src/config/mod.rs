@@ -13,6 +13,7 @@ mod load;
 mod locate;
 mod needs;
 mod node;
+mod paths;
 mod require;
 mod service;
 
@@ -33,7 +34,7 @@ pub use hook::Hook;
 pub use locate::Place;
 pub use node::{Control, DEFAULT_SOCKET, Node};
 pub use require::{Damping, Require};
-pub use service::{Announcer, AttributesByState, Service};
+pub use service::{Announcer, AttributesByState, OnDisabled, OnMaintenance, Service};
 
 /// The whole file.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema, Validate)]

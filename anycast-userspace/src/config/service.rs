@@ -2,6 +2,7 @@
 
 use std::collections::BTreeSet;
 use std::net::IpAddr;
+use std::path::PathBuf;
 
 use garde::Validate;
 use ipnet::IpNet;
@@ -134,10 +135,52 @@ pub struct Service {
     #[garde(dive)]
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub hooks: Vec<Hook>,
+    /// The service is switched off: its checks do not run, and `on_disabled` says what becomes of its
+    /// routes. Default: false.
+    #[garde(skip)]
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub disabled: bool,
+    /// What becomes of a service with `disabled = true`: `"withdraw"` (default: neither served nor announced),
+    /// or `"advertise"` (served and announced, unchecked).
+    #[garde(skip)]
+    #[serde(default)]
+    pub on_disabled: OnDisabled,
+    /// While this file is there, the service is taken away. Its first line is the reason; a line `for 30m`
+    /// ends it by itself. Several services may name the same file.
+    #[garde(inner(custom(super::paths::absolute)))]
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub maintenance_file: Option<PathBuf>,
+    /// How the maintenance file takes it away: `"drain"` (default: without losing a flow), or `"disable"` (at
+    /// once).
+    #[garde(skip)]
+    #[serde(default)]
+    pub on_maintenance: OnMaintenance,
     /// Its checks. Without any, the service is always up.
     #[garde(dive)]
     #[serde(default)]
     pub checks: Vec<Check>,
+}
+
+/// What becomes of a service that is switched off in the file.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "lowercase")]
+pub enum OnDisabled {
+    /// It is neither served nor announced.
+    #[default]
+    Withdraw,
+    /// It is served and announced, unchecked.
+    Advertise,
+}
+
+/// What a maintenance file means.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "lowercase")]
+pub enum OnMaintenance {
+    /// The service is drained.
+    #[default]
+    Drain,
+    /// The service is disabled.
+    Disable,
 }
 
 /// Who announces a service.
@@ -166,6 +209,13 @@ pub struct AttributesByState {
     #[garde(dive)]
     #[serde(skip_serializing_if = "Option::is_none")]
     pub draining: Option<Attributes>,
+}
+
+impl Service {
+    /// The checks that run: none while it is switched off.
+    pub fn running_checks(&self) -> &[Check] {
+        if self.disabled { &[] } else { &self.checks }
+    }
 }
 
 impl AttributesByState {

@@ -8,6 +8,7 @@ use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
 use crate::config::Span;
+use crate::decision::{Away, Source};
 use crate::events::Event;
 use crate::state::ServiceState;
 
@@ -78,6 +79,9 @@ pub enum Response {
         service: String,
         /// Its state.
         state: ServiceState,
+        /// What the operator should know besides: what still holds it, or that the word is not saved.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        note: Option<String>,
     },
     /// Not done.
     Error {
@@ -151,10 +155,27 @@ pub struct ServiceStatus {
     pub ports: Vec<String>,
     /// Its checks.
     pub checks: Vec<CheckStatus>,
+    /// What operators have said of it, by source; the strictest counts.
+    #[serde(default)]
+    pub words: Vec<WordStatus>,
     /// How many prefixes are announced now.
     pub announced: usize,
     /// Its packets, by reason.
     pub packets: Packets,
+}
+
+/// What an operator has said of a service.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct WordStatus {
+    /// `drained` or `disabled`.
+    pub word: Away,
+    /// Who said it: `configuration`, `command`, `maintenance_file`.
+    pub source: Source,
+    /// Why.
+    pub reason: String,
+    /// After how long it ends by itself, in milliseconds; absent: not by itself.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub left_ms: Option<u64>,
 }
 
 /// One check.

@@ -13,6 +13,7 @@
 mod report;
 mod service;
 mod status;
+mod word;
 
 #[cfg(test)]
 mod tests;
@@ -30,6 +31,7 @@ use crate::decision::DataPlaneMode;
 use crate::events::{Event, EventKind, EventLog};
 use crate::planes::{Counters, CountersRequest, MapReport, Modes, PeerReport};
 use crate::rib::DesiredRoutes;
+use crate::words::{FileReport, Saved, Words};
 
 pub use service::ServiceSettings;
 pub use status::{Facts, ShowPeers};
@@ -56,6 +58,12 @@ pub struct Channels {
     pub modes: watch::Sender<Modes>,
     /// The routes for the announcers.
     pub routes: watch::Sender<Arc<DesiredRoutes>>,
+    /// What the maintenance files say.
+    pub files: mpsc::Receiver<FileReport>,
+    /// The words by command, for the disk.
+    pub words: watch::Sender<Words>,
+    /// What of them is on the disk.
+    pub saved: watch::Receiver<Saved>,
     /// Where counters are asked for.
     pub counters: mpsc::Sender<CountersRequest>,
 }
@@ -77,6 +85,7 @@ pub struct Controller {
     maps_hold: u64,
     peers: BTreeMap<String, PeerProgress>,
     events: EventLog,
+    words_generation: u64,
     channels: Channels,
     counting: Option<oneshot::Receiver<Counters>>,
     next_count: Instant,
@@ -91,7 +100,7 @@ impl Controller {
         events.record(EventKind::Started {
             node: facts.node.clone(),
         });
-        Self {
+        let mut controller = Self {
             services: settings
                 .into_iter()
                 .map(|settings| Service::new(settings, now))
@@ -103,10 +112,13 @@ impl Controller {
             maps_hold: 0,
             peers: BTreeMap::new(),
             events,
+            words_generation: 0,
             channels,
             counting: None,
             next_count: now,
-        }
+        };
+        controller.heed_first_words(now);
+        controller
     }
 
     /// The events from now on.
@@ -130,6 +142,7 @@ impl Controller {
                 Some(report) = self.channels.maps.recv() => self.on_map_report(report),
                 Some(report) = self.channels.peers.recv() => self.on_peer_report(report),
                 Some(report) = self.channels.checks.recv() => self.on_check(report),
+                Some(report) = self.channels.files.recv() => self.on_file(report),
                 Some(call) = self.channels.calls.recv() => self.on_call(call),
                 counters = resolved(&mut self.counting) => self.on_counters(counters),
                 () = until(deadline) => self.on_time(Instant::now()),
@@ -175,7 +188,7 @@ impl Controller {
             }
             let transition = self.services[index].life.on_time(now);
             self.note(index, transition);
-            self.end_of_word(index, now);
+            self.end_of_words(index, now);
         }
         self.count_if_due(now);
     }

@@ -3,10 +3,10 @@
 use std::time::Instant;
 
 use super::Controller;
+use super::word::Asked;
 use crate::checks::Report;
-use crate::control::protocol::{Operation, Request, Response};
+use crate::control::protocol::Request;
 use crate::control::server::{Answer, Call};
-use crate::decision::Word;
 use crate::events::{EventKind, monotonic_ns_at};
 use crate::health::{HealthVerdict, Transition};
 use crate::planes::{MapReport, PeerNews, PeerReport};
@@ -157,7 +157,7 @@ impl Controller {
     }
 
     /// A peer that is down holds no routes of ours; every other must have been sent the withdrawal.
-    fn note_withdrawals(&mut self) {
+    pub(super) fn note_withdrawals(&mut self) {
         let slowest = self
             .peers
             .values()
@@ -183,84 +183,18 @@ impl Controller {
                 operation,
                 lasts,
                 reason,
-            } => Answer::One(self.operate(&service, operation, lasts.map(|span| span.0), reason)),
+            } => {
+                let asked = Asked {
+                    service,
+                    operation,
+                    lasts: lasts.map(|span| span.0),
+                    reason,
+                };
+                return self.on_operate(asked, call.reply);
+            }
         };
         // The client may have gone meanwhile.
         let _gone = call.reply.send(answer);
-    }
-
-    fn operate(
-        &mut self,
-        name: &str,
-        operation: Operation,
-        lasts: Option<std::time::Duration>,
-        reason: Option<String>,
-    ) -> Response {
-        let Some(index) = self
-            .services
-            .iter()
-            .position(|service| service.name() == name)
-        else {
-            let known: Vec<&str> = self
-                .services
-                .iter()
-                .map(super::service::Service::name)
-                .collect();
-            return Response::Error {
-                message: format!(
-                    "no service is named `{name}`; there are: {}",
-                    known.join(", ")
-                ),
-            };
-        };
-        let word = match (operation, self.services[index].life.word()) {
-            (Operation::Drain, _) => Word::Drained,
-            (Operation::Disable, _) => Word::Disabled,
-            (Operation::Undrain, Word::Disabled) => {
-                return Response::Error {
-                    message: format!("{name} is disabled, not drained: `anycast enable {name}`"),
-                };
-            }
-            (Operation::Enable, Word::Drained) => {
-                return Response::Error {
-                    message: format!("{name} is drained, not disabled: `anycast undrain {name}`"),
-                };
-            }
-            (Operation::Undrain, Word::Enabled | Word::Drained)
-            | (Operation::Enable, Word::Enabled | Word::Disabled) => Word::Enabled,
-        };
-        let reason = reason.unwrap_or_else(|| format!("{} by the operator", past(operation)));
-        self.events.record(EventKind::Operator {
-            service: name.to_owned(),
-            word: operation.as_str().to_owned(),
-            reason: reason.clone(),
-        });
-        let now = Instant::now();
-        self.services[index].word_ends = lasts.map(|lasts| now + lasts);
-        self.speak(index, word, &reason, now);
-        Response::Done {
-            service: name.to_owned(),
-            state: self.services[index].life.state(),
-        }
-    }
-
-    pub(super) fn end_of_word(&mut self, index: usize, now: Instant) {
-        if self.services[index].word_ends.is_some_and(|at| at <= now) {
-            self.services[index].word_ends = None;
-            self.speak(
-                index,
-                Word::Enabled,
-                "the time set by the operator is over",
-                now,
-            );
-        }
-    }
-
-    fn speak(&mut self, index: usize, word: Word, reason: &str, now: Instant) {
-        let change = self.services[index].life.on_word(word, reason, now);
-        self.publish();
-        self.note(index, change);
-        self.note_withdrawals();
     }
 
     fn since_decided(&self, generation: u64, at: Instant) -> u64 {
@@ -273,13 +207,4 @@ impl Controller {
 
 fn micros(from: Instant, to: Instant) -> u64 {
     u64::try_from(to.saturating_duration_since(from).as_micros()).unwrap_or(u64::MAX)
-}
-
-const fn past(operation: Operation) -> &'static str {
-    match operation {
-        Operation::Drain => "drained",
-        Operation::Undrain => "undrained",
-        Operation::Disable => "disabled",
-        Operation::Enable => "enabled",
-    }
 }

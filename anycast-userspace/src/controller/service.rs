@@ -2,12 +2,13 @@
 
 use std::collections::BTreeMap;
 use std::net::IpAddr;
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use ipnet::IpNet;
 
-use crate::decision::{DataPlaneMode, Lifecycle, Pace, Plan, RouteState};
+use crate::decision::{DataPlaneMode, Lifecycle, Orders, Pace, Plan, RouteState};
 use crate::health::{self, Health};
 use crate::rib::{Attributes, Route};
 
@@ -30,6 +31,10 @@ pub struct ServiceSettings {
     pub prefixes: Vec<IpNet>,
     /// The peers that get them; `None`: all.
     pub peers: Option<Arc<[String]>>,
+    /// What the operator had said before the start.
+    pub orders: Orders,
+    /// The file that takes it away while it is there, to be named to operators.
+    pub maintenance_file: Option<PathBuf>,
     /// Path attributes while up, degraded, draining.
     pub attributes: [Arc<Attributes>; 3],
 }
@@ -43,7 +48,8 @@ pub(super) struct Service {
     pub(super) proof_from: Option<u64>,
     /// The generation that changed its routes last.
     pub(super) routed_at: u64,
-    pub(super) word_ends: Option<Instant>,
+    /// What the operator has said.
+    pub(super) orders: Orders,
     /// How long the last run of each check took, by index.
     pub(super) took: BTreeMap<usize, Duration>,
     service_name: Arc<str>,
@@ -57,7 +63,7 @@ impl Service {
             published: None,
             proof_from: None,
             routed_at: 0,
-            word_ends: None,
+            orders: settings.orders.clone(),
             took: BTreeMap::new(),
             service_name: settings.name.as_str().into(),
             settings,
@@ -73,10 +79,14 @@ impl Service {
     }
 
     pub(super) fn deadline(&self) -> Option<Instant> {
-        [self.health.deadline(), self.life.deadline(), self.word_ends]
-            .into_iter()
-            .flatten()
-            .min()
+        [
+            self.health.deadline(),
+            self.life.deadline(),
+            self.orders.deadline(),
+        ]
+        .into_iter()
+        .flatten()
+        .min()
     }
 
     /// How many prefixes are announced now.

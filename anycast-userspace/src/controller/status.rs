@@ -10,7 +10,7 @@ use tokio::sync::{mpsc, oneshot};
 use super::Controller;
 use super::service::Service;
 use crate::control::protocol::{
-    CheckStatus, Generation, InterfaceStatus, Response, ServiceStatus, Status,
+    CheckStatus, Generation, InterfaceStatus, Response, ServiceStatus, Status, WordStatus,
 };
 use crate::control::server::Answer;
 use crate::health::CheckState;
@@ -105,8 +105,23 @@ impl Service {
             ports: self.settings.ports.clone(),
             checks: self.checks(),
             announced: self.announced(),
+            words: self.words(now),
             packets: Default::default(),
         }
+    }
+
+    fn words(&self, now: Instant) -> Vec<WordStatus> {
+        self.orders
+            .all()
+            .map(|(source, order)| WordStatus {
+                word: order.away,
+                source,
+                reason: order.reason.clone(),
+                left_ms: order
+                    .until
+                    .map(|until| millis(until.saturating_duration_since(now))),
+            })
+            .collect()
     }
 
     fn checks(&self) -> Vec<CheckStatus> {

@@ -1,4 +1,5 @@
 mod needs;
+mod words;
 
 use std::net::IpAddr;
 use std::pin::Pin;
@@ -15,12 +16,13 @@ use crate::config::Config;
 use crate::control::protocol::{Count, Operation, Request, Response};
 use crate::control::server::{Answer, Call};
 use crate::controller::status::ShowPeers;
-use crate::decision::{DataPlaneMode, Pace};
+use crate::decision::{DataPlaneMode, Orders, Pace};
 use crate::events::{Event, EventKind};
 use crate::health::{self, FailureKind, Outcome};
 use crate::planes::{Counters, Modes, PeerNews, PeerReport};
 use crate::rib::DesiredRoutes;
 use crate::state::ServiceState;
+use crate::words::{FileReport, Saved, Words};
 use crate::writer::{self, Plane};
 
 const PATIENCE: Duration = Duration::from_secs(10);
@@ -77,6 +79,9 @@ struct Rig {
     refuse: Arc<Mutex<bool>>,
     checks: mpsc::Sender<Report>,
     calls: mpsc::Sender<Call>,
+    files: mpsc::Sender<FileReport>,
+    said: watch::Receiver<Words>,
+    disk: watch::Sender<Saved>,
     events: broadcast::Receiver<Event>,
     stop: Option<oneshot::Sender<String>>,
     controller: JoinHandle<()>,
@@ -84,6 +89,10 @@ struct Rig {
 
 impl Rig {
     async fn new() -> Self {
+        Self::with(settings()).await
+    }
+
+    async fn with(settings: ServiceSettings) -> Self {
         let log = Log::default();
         let refuse = Arc::new(Mutex::new(false));
         let (checks, check_reports) = mpsc::channel(16);
@@ -98,6 +107,12 @@ impl Rig {
         });
         let (routes, routes_seen) = watch::channel(Arc::new(DesiredRoutes::new(0)));
         let (counters, counter_requests) = mpsc::channel(4);
+        let (file_reports, files) = mpsc::channel(4);
+        let (words, said) = watch::channel(Words::default());
+        let (disk, saved) = watch::channel(Saved {
+            generation: u64::MAX,
+            error: None,
+        });
         let plane = FakePlane {
             log: Arc::clone(&log),
             refuse: Arc::clone(&refuse),
@@ -116,6 +131,9 @@ impl Rig {
             peers,
             modes,
             routes,
+            files,
+            words,
+            saved,
             counters,
         };
         let facts = Facts {
@@ -123,7 +141,7 @@ impl Rig {
             interfaces: Vec::new(),
             peers: Arc::new(NoPeers),
         };
-        let controller = Controller::new(vec![settings()], facts, channels);
+        let controller = Controller::new(vec![settings], facts, channels);
         let (stop, stopped) = oneshot::channel::<String>();
         let running = tokio::spawn(async move {
             let reason = async { stopped.await.unwrap_or_default() };
@@ -134,6 +152,9 @@ impl Rig {
             refuse,
             checks,
             calls,
+            files: file_reports,
+            said,
+            disk,
             events: broadcast::channel(1).1,
             stop: Some(stop),
             controller: running,
@@ -168,10 +189,10 @@ impl Rig {
         }
     }
 
-    async fn result(&self, outcome: Outcome) {
+    async fn result(&self, check: usize, outcome: Outcome) {
         let report = Report {
             service: 0,
-            check: 0,
+            check,
             outcome,
             output: None,
             late: Duration::ZERO,
@@ -182,11 +203,15 @@ impl Rig {
     }
 
     async fn pass(&self) {
-        self.result(Outcome::pass("fine")).await;
+        self.pass_of(0).await;
+    }
+
+    async fn pass_of(&self, check: usize) {
+        self.result(check, Outcome::pass("fine")).await;
     }
 
     async fn fail(&self) {
-        self.result(Outcome::fail(FailureKind::Refused, "refused"))
+        self.result(0, Outcome::fail(FailureKind::Refused, "refused"))
             .await;
     }
 
@@ -311,6 +336,8 @@ fn settings() -> ServiceSettings {
             install_retry: Duration::from_millis(20),
             ..Pace::default()
         },
+        orders: Orders::default(),
+        maintenance_file: Some("/etc/dns.maintenance".into()),
         prefixes: service.announced(),
         peers: None,
         attributes: [

@@ -77,6 +77,8 @@ pub enum Reason {
     },
     /// The service has no checks.
     NoChecks,
+    /// The service is announced without being checked.
+    Unchecked,
     /// The checks pass, and the hold-down has ended.
     HoldDownOver,
     /// The checks pass, and the penalty has decayed to the reuse limit.
@@ -103,6 +105,9 @@ impl fmt::Display for Reason {
                 write!(f, "the service needs {name}, which is {verdict}")
             }
             Self::NoChecks => f.write_str("the service has no checks"),
+            Self::Unchecked => {
+                f.write_str("disabled in the configuration, to be advertised unchecked")
+            }
             Self::HoldDownOver => f.write_str("the checks pass and the hold-down is over"),
             Self::SuppressionOver => {
                 f.write_str("the checks pass and the flap penalty has decayed")
@@ -139,6 +144,7 @@ struct CheckSettings {
 pub struct Settings {
     checks: Vec<CheckSettings>,
     needs: Vec<Arc<str>>,
+    unchecked: bool,
     require: Require,
     hold_down: Duration,
     damping: Option<Damping>,
@@ -168,6 +174,7 @@ impl Settings {
         Self {
             checks,
             needs: Vec::new(),
+            unchecked: false,
             require,
             hold_down,
             damping,
@@ -176,6 +183,18 @@ impl Settings {
 }
 
 impl Settings {
+    /// The same; with `unchecked` nothing is asked of the service, and it is always up.
+    #[must_use]
+    pub fn unchecked_if(mut self, unchecked: bool) -> Self {
+        if unchecked {
+            self.unchecked = true;
+            self.checks.clear();
+            self.needs.clear();
+            self.require = Require::All;
+        }
+        self
+    }
+
     /// The same, with the names of the services that must be serving for this one to be.
     #[must_use]
     pub fn with_needs(mut self, names: &[String]) -> Self {
@@ -288,7 +307,9 @@ impl Health {
 
     /// Does what time alone decides; due at [`Health::deadline`].
     pub fn on_time(&mut self, now: Instant) -> Option<Transition> {
-        let reason = if self.records.is_empty() && self.verdict == HealthVerdict::Init {
+        let reason = if self.settings.unchecked {
+            Reason::Unchecked
+        } else if self.records.is_empty() && self.verdict == HealthVerdict::Init {
             Reason::NoChecks
         } else if self.held_until < self.suppressed_until() {
             Reason::SuppressionOver

@@ -8,6 +8,8 @@ mod adj_rib_out;
 mod attributes;
 mod community;
 mod desired;
+#[cfg(any(test, feature = "fuzzing"))]
+pub mod exercise;
 
 pub use adj_rib_out::{AdjRibOut, Delta};
 pub use attributes::{Attributes, NextHop};

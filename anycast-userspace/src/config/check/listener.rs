@@ -32,7 +32,7 @@ pub struct ListenerCheck {
     pub ports: Option<Vec<Port>>,
     /// The cgroup v2 directory whose sockets are followed, with all below it (default: the root of
     /// the hierarchy).
-    #[garde(inner(custom(is_absolute)))]
+    #[garde(inner(custom(crate::config::paths::absolute)))]
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub cgroup: Option<PathBuf>,
     /// What the check counts for where the service requires a weight (default 1).
@@ -109,14 +109,6 @@ fn can_be_watched<C>(port: &Port, _: &C) -> garde::Result {
         Transport::Sctp => Err(garde::Error::new(format!(
             "{port} cannot be watched: TCP and UDP sockets can"
         ))),
-    }
-}
-
-fn is_absolute<C>(path: &std::path::Path, _: &C) -> garde::Result {
-    if path.is_absolute() {
-        Ok(())
-    } else {
-        Err(garde::Error::new("must be an absolute path"))
     }
 }
 

@@ -1,12 +1,13 @@
 //! Checks that look at this host instead of speaking to the service: `exec` and `file`.
 
 use std::collections::BTreeMap;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use super::check_type;
+use crate::config::paths::absolute;
 
 check_type! {
     /// A command whose exit code is the verdict. It runs in a process group of its own, without a
@@ -24,7 +25,7 @@ check_type! {
         #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
         pub environment: BTreeMap<String, String>,
         /// Working directory (default `/`).
-        #[garde(custom(is_absolute))]
+        #[garde(custom(absolute))]
         #[serde(default = "slash")]
         pub directory: PathBuf,
         /// User to run as, with that user's group alone (default: the daemon's).
@@ -42,7 +43,7 @@ check_type! {
     /// A file that must be absent, or present: an operator's maintenance switch, or a heartbeat.
     pub struct FileCheck {
         /// The file.
-        #[garde(custom(is_absolute))]
+        #[garde(custom(absolute))]
         pub path: PathBuf,
         /// `"absent"` (default): pass while the file is not there; `"present"`: pass while it is.
         #[garde(skip)]
@@ -85,16 +86,6 @@ fn are_variables<C>(variables: &BTreeMap<String, String>, context: &C) -> garde:
             )));
         }
         has_no_nul(value, context)?;
-    }
-    Ok(())
-}
-
-fn is_absolute<C>(path: &Path, _: &C) -> garde::Result {
-    if !path.is_absolute() {
-        return Err(garde::Error::new(format!(
-            "`{}` is not an absolute path",
-            path.display()
-        )));
     }
     Ok(())
 }

@@ -11,6 +11,7 @@ use crate::controller::{Channels, Controller, Facts, ServiceSettings};
 use crate::events::EventKind;
 use crate::health::{FailureKind, HealthVerdict, Outcome};
 use crate::rib::DesiredRoutes;
+use crate::words::{Saved, Words};
 
 /// Services by name, each with the names that it needs and one check; nobody hears what they decide.
 fn controller(services: &[(&str, &[&str])]) -> Controller {
@@ -41,6 +42,9 @@ fn controller(services: &[(&str, &[&str])]) -> Controller {
         peers: mpsc::channel(1).1,
         modes: watch::channel(modes).0,
         routes: watch::channel(Arc::new(DesiredRoutes::new(0))).0,
+        files: mpsc::channel(1).1,
+        words: watch::channel(Words::default()).0,
+        saved: watch::channel(Saved::default()).1,
         counters: mpsc::channel(1).0,
     };
     Controller::new(services.collect(), facts, channels)

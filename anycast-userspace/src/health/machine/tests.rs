@@ -25,6 +25,7 @@ fn settings(checks: Vec<CheckSettings>, require: Require) -> Settings {
     Settings {
         checks,
         needs: Vec::new(),
+        unchecked: false,
         require,
         hold_down: HOLD,
         damping: None,

@@ -1,0 +1,137 @@
+//! Virtual machines that run one program on a Debian kernel and tell its output and exit status.
+//!
+//! A machine has one emulated processor, no disk and no network. Its root file system holds the program, the
+//! libraries that it is linked with, a few tools, and this very xtask as `/init`. The processor is emulated,
+//! so that it works where nested virtualization does not, and each instruction takes one nanosecond of the
+//! machine's time (`-icount shift=0`): whatever the kernel measures in nanoseconds is a number of
+//! instructions, and comes out equal on every machine.
+
+mod cpio;
+pub(crate) mod init;
+mod kernels;
+mod qemu;
+mod root;
+
+use std::fs;
+use std::path::Path;
+use std::time::{Duration, Instant};
+
+use anyhow::{Context as _, bail};
+
+pub(crate) use kernels::{Kernel, SERIES};
+
+use crate::command::say;
+use crate::packages;
+
+/// Programs that virtual machines need, and the package of each.
+const TOOLS: &[(&str, &str)] = &[
+    ("dpkg-deb", "dpkg"),
+    ("ip", "iproute2"),
+    ("ldd", "libc-bin"),
+    ("qemu-system-x86_64", "qemu-system-x86"),
+    ("strip", "binutils"),
+];
+
+/// What a program did in a virtual machine.
+#[derive(Debug)]
+pub(crate) struct Output {
+    /// Its exit status; 128 and the signal's number if a signal ended it.
+    pub(crate) status: i32,
+    /// What it wrote to standard output.
+    pub(crate) stdout: String,
+    /// What it wrote to standard error.
+    pub(crate) stderr: String,
+    /// Time on this machine, from power on to power off.
+    pub(crate) took: Duration,
+}
+
+#[derive(Debug, clap::Args)]
+pub(crate) struct Args {
+    /// Only on this series
+    #[arg(long, value_parser = SERIES)]
+    kernel: Option<String>,
+    /// Seconds of this machine that the program may take
+    #[arg(long, default_value_t = 300)]
+    limit: u64,
+    /// The program, a file here, and its arguments
+    #[arg(required = true, trailing_var_arg = true, allow_hyphen_values = true)]
+    program: Vec<String>,
+}
+
+/// `cargo xtask vm`: runs any program, and ends as it did.
+pub(crate) fn run_program(args: &Args) -> anyhow::Result<()> {
+    let (program, rest) = args.program.split_first().context("no program is named")?;
+    let rest: Vec<&str> = rest.iter().map(String::as_str).collect();
+    for kernel in ensure(|_| None)? {
+        if args
+            .kernel
+            .as_deref()
+            .is_some_and(|series| series != kernel.series)
+        {
+            continue;
+        }
+        let limit = Duration::from_secs(args.limit);
+        let output = run(&kernel, Path::new(program), &rest, limit)?;
+        print!("{}", output.stdout);
+        eprint!("{}", output.stderr);
+        say(&format!(
+            "{}: exit status {}, after {:.1} s",
+            kernel.release,
+            output.status,
+            output.took.as_secs_f64()
+        ));
+        if output.status != 0 {
+            bail!("{program} failed on {}", kernel.release);
+        }
+    }
+    Ok(())
+}
+
+/// Installs what is missing here, and fetches the kernels of all series: of each the release that
+/// `preferred` names, or the newest.
+pub(crate) fn ensure(preferred: impl Fn(&str) -> Option<String>) -> anyhow::Result<Vec<Kernel>> {
+    packages::ensure_tools(TOOLS).context("virtual machines need QEMU")?;
+    SERIES
+        .iter()
+        .map(|series| kernels::fetch(series, preferred(series).as_deref()))
+        .collect()
+}
+
+/// Runs `program` with `args` as root on `kernel`.
+///
+/// # Errors
+/// When the machine cannot be made, does not end within `limit`, or ends without having run the program;
+/// the kernel's last words are part of the error. An exit status of the program is none.
+pub(crate) fn run(
+    kernel: &Kernel,
+    program: &Path,
+    args: &[&str],
+    limit: Duration,
+) -> anyhow::Result<Output> {
+    let started = Instant::now();
+    let directory = kernels::directory().join("runs").join(format!(
+        "{}-{}",
+        kernel.release,
+        std::process::id()
+    ));
+    fs::create_dir_all(&directory)
+        .with_context(|| format!("cannot create {}", directory.display()))?;
+    let image = directory.join("initramfs.cpio");
+    let ended = root::write(kernel, program, args, &image)
+        .and_then(|()| qemu::boot(kernel, &image, &directory, limit));
+    // What is left behind is in the way of nobody.
+    let _removed = fs::remove_dir_all(&directory);
+    let ended = ended.with_context(|| {
+        format!(
+            "{} did not run on kernel {}",
+            program.display(),
+            kernel.release
+        )
+    })?;
+    Ok(Output {
+        status: ended.status,
+        stdout: ended.stdout,
+        stderr: ended.stderr,
+        took: started.elapsed(),
+    })
+}

@@ -27,7 +27,7 @@ const ROUNDS: usize = 8;
 
 /// How long a socket may be listed after its release was told. After that it was none: a process that had
 /// been killed does not end.
-const LISTED: Duration = Duration::from_secs(1);
+const LISTED: Duration = Duration::from_secs(10);
 
 /// The task's state.
 pub(super) struct Task<T> {

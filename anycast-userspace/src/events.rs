@@ -101,6 +101,14 @@ pub enum EventKind {
         /// The reason given.
         reason: String,
     },
+    /// The kernel has taken a service down in the maps by itself: the last socket of a watched port was
+    /// released. It happened at `down_ns`, before this event.
+    DataPlaneDown {
+        /// The service.
+        service: String,
+        /// `CLOCK_MONOTONIC`, nanoseconds: as the program stamped it.
+        down_ns: u64,
+    },
     /// The maps hold a generation.
     DataPlaneApplied {
         /// The generation.

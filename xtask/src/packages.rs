@@ -30,6 +30,7 @@ pub(crate) const TEST_TOOLS: &[(&str, &str)] = &[
     ("gobgp", "gobgpd"),
     ("promtool", "prometheus"),
     ("setpriv", "util-linux"),
+    ("tcpdump", "tcpdump"),
     ("tshark", "tshark"),
     ("vtysh", "frr"),
     ("xdp-loader", "xdp-tools"),

@@ -63,7 +63,7 @@ pub struct Report {
     pub took: Duration,
     /// By how much the run started after its due time.
     pub late: Duration,
-    /// When the kernel took the service down in the data plane by itself, if it did.
+    /// When the kernel took the service down in the data plane for what this tells, if it did.
     pub dataplane_down: Option<Instant>,
 }
 

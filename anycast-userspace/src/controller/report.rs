@@ -8,7 +8,7 @@ use super::word::Asked;
 use crate::checks::Report;
 use crate::control::protocol::Request;
 use crate::control::server::{Answer, Call};
-use crate::events::EventKind;
+use crate::events::{EventKind, monotonic_ns_at};
 use crate::health::{HealthVerdict, Reason, Transition};
 use crate::planes::{MapReport, PeerNews, PeerReport};
 
@@ -25,12 +25,19 @@ impl Controller {
         }
         self.metrics.on_check(&report);
         let transition = service.health.on_result(report.check, report.outcome, now);
+        let dataplane_down = report.dataplane_down;
         let cause = Cause {
             output: report.output.map(String::from),
-            dataplane_down: report.dataplane_down,
+            dataplane_down,
             ..Cause::at(report.at)
         };
         self.on_health_by(report.service, transition, cause, now);
+        if let Some(down) = dataplane_down {
+            self.events.record(EventKind::DataPlaneDown {
+                service: self.services[report.service].name().to_owned(),
+                down_ns: monotonic_ns_at(down),
+            });
+        }
     }
 
     pub(super) fn on_health(&mut self, index: usize, transition: Option<Transition>, now: Instant) {

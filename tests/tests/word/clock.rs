@@ -9,7 +9,7 @@ use anycast_tests::feed::Mark;
 use anyhow::{Context as _, Result, ensure};
 use serde_json::Value;
 
-use crate::site::{HOLD_DOWN, Site};
+use crate::site::{HOLD_DOWN, SOON, Site};
 
 /// Where Debian keeps the library.
 const LIBRARY: &str = "/usr/lib/x86_64-linux-gnu/faketime/libfaketimeMT.so.1";
@@ -71,6 +71,13 @@ fn steps_of_the_wall_clock_change_nothing_in_checks_hold_down_damping_and_drain(
     let this_year = year_of_last_event(&site)?;
 
     // Nothing happens while the clock jumps and the checks go on.
+    for service in ["dns", "web"] {
+        site.enters(Mark::START, service, "up")?;
+    }
+    let events = site.events();
+    events.wait(Mark::START, "the session", SOON, |event| {
+        event.kind == "peer_up"
+    })?;
     let mark = site.events().mark();
     for offset in ["+10y", "-10y", "+1h", "-1h"] {
         step(&site, offset)?;

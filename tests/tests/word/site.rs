@@ -95,7 +95,7 @@ impl Site {
                 "\n[[services]]\nname = \"{service}\"\naddresses = [\"{address}\"]\nports = [\"udp/53\"]\n\
                  hold_down = \"{}s\"\ndrain_delay = \"100ms\"\ndrain_quiet = \"100ms\"\n{more}\n\n\
                  [[services.checks]]\nname = \"healthy\"\ntype = \"file\"\npath = \"{}\"\nexpect = \"present\"\n\
-                 interval = \"50ms\"\nsplay = \"0s\"\nrise = 2\nfall = 1\n",
+                 interval = \"50ms\"\ntimeout = \"5s\"\nsplay = \"0s\"\nrise = 2\nfall = 1\n",
                 HOLD_DOWN.as_secs(),
                 self.health(service).display(),
             )?;

@@ -187,7 +187,7 @@ fn words(status: &Status) -> String {
 }
 
 /// The transport's error in a chain of errors, if the transport is to blame.
-fn in_transport(error: &(dyn Error + 'static)) -> Option<&hyper::Error> {
+fn in_transport<'a>(error: &'a (dyn Error + 'static)) -> Option<&'a hyper::Error> {
     let mut next = Some(error);
     while let Some(error) = next {
         if let Some(found) = error.downcast_ref() {

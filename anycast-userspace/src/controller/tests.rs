@@ -140,6 +140,7 @@ impl Rig {
             node: "test".to_owned(),
             interfaces: Vec::new(),
             peers: Arc::new(NoPeers),
+            addresses: None,
         };
         let controller = Controller::new(vec![settings], facts, channels);
         let (stop, stopped) = oneshot::channel::<String>();

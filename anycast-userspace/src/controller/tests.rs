@@ -144,6 +144,7 @@ impl Rig {
             node: "test".to_owned(),
             interfaces: Vec::new(),
             peers: Arc::new(NoPeers),
+            addresses: None,
         };
         let controller = Controller::new(vec![settings], facts, Arc::clone(&metrics), channels);
         let (stop, stopped) = oneshot::channel::<String>();

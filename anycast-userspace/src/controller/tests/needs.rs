@@ -29,6 +29,7 @@ fn controller(services: &[(&str, &[&str])]) -> Controller {
         node: "test".to_owned(),
         interfaces: Vec::new(),
         peers: Arc::new(NoPeers),
+        addresses: None,
     };
     let modes = Modes {
         generation: 0,

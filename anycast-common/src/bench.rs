@@ -17,6 +17,10 @@ pub mod name {
     pub const RESTORE_LENGTH: &str = "bench_restore_length";
     /// Program: aims the frame at another address each time, and calls the program under test.
     pub const SPREAD: &str = "bench_spread";
+    /// Program: restores the frame and sends it out of the interface that it came from.
+    pub const SEND: &str = "bench_send";
+    /// Classifier: as `FLOOR`, and counts in [`super::Kept::state`].
+    pub const CLASSIFY: &str = "bench_classify";
     /// Map: one [`super::Kept`].
     pub const KEPT: &str = "KEPT";
     /// Map: the program under test.

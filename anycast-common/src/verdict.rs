@@ -117,10 +117,6 @@ impl Verdict {
     #[inline(always)]
     #[must_use]
     pub const fn disposition(&self) -> crate::abi::Disposition {
-        match self.action {
-            Action::Pass => crate::abi::Disposition::Pass,
-            Action::Drop => crate::abi::Disposition::Drop,
-            Action::Answer(_) => crate::abi::Disposition::Answer,
-        }
+        self.reason.disposition()
     }
 }

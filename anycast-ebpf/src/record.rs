@@ -3,6 +3,7 @@
 use anycast_common::abi::{Count, Explanation, feature};
 use anycast_common::{Reason, Tables as _, Verdict};
 
+use crate::frame::opaque;
 use crate::maps::{ADDRESS_COUNTERS, COUNTERS, EXPLANATION};
 use crate::tables::KernelTables;
 
@@ -39,7 +40,8 @@ fn count(verdict: &Verdict, length: usize) {
     let Some(counters) = COUNTERS.get_ptr_mut(verdict.service) else {
         return;
     };
-    let reason = verdict.reason as usize;
+    // The compiler knows that a reason is one of them, and the verifier does not.
+    let reason = opaque(verdict.reason as usize);
     if reason >= Reason::ALL.len() {
         return;
     }

@@ -21,7 +21,6 @@ use crate::maps::{
 /// The maps of this program, as one packet sees them.
 pub(crate) struct KernelTables<'a> {
     ctx: &'a XdpContext,
-    features: u64,
     /// The slot of the address that was found last; written and read with the address counters alone.
     slot: UnsafeCell<MaybeUninit<u32>>,
 }
@@ -31,7 +30,6 @@ impl<'a> KernelTables<'a> {
     pub(crate) fn new(ctx: &'a XdpContext) -> Self {
         let tables = Self {
             ctx,
-            features: FEATURES.load(),
             slot: UnsafeCell::new(MaybeUninit::uninit()),
         };
         tables.keep_slot(0);
@@ -146,7 +144,7 @@ impl Tables for KernelTables<'_> {
 
     #[inline(always)]
     fn features(&self) -> u64 {
-        self.features
+        FEATURES.load()
     }
 
     #[inline(always)]

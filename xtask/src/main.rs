@@ -1,5 +1,6 @@
 //! `cargo xtask <command>`: everything that a developer runs, one file per command.
 
+mod bench;
 mod build_and_run;
 mod ci;
 mod command;
@@ -33,6 +34,8 @@ enum Command {
     Test(test::Args),
     /// Run the fuzz targets of tests/fuzz, each for some seconds
     Fuzz(fuzz::Args),
+    /// Measure what a packet costs, and compare it
+    Bench(bench::Args),
     /// Check format, lints (host and eBPF), dependencies and docs
     Ci,
     /// Load and try every program on Debian's kernels 6.1 and 6.12, in virtual machines
@@ -50,6 +53,7 @@ fn main() -> anyhow::Result<()> {
         Command::Setup => setup::run(),
         Command::Test(args) => test::run_tests(&args),
         Command::Fuzz(args) => fuzz::run_targets(&args),
+        Command::Bench(args) => bench::run(&args),
         Command::Ci => ci::run_checks(),
         Command::Verify(args) => verify::run(&args),
         Command::Vm(args) => vm::run_program(&args),

@@ -5,11 +5,11 @@
 use anycast_common::abi::{AddressV4, Owner};
 use anycast_common::bench::{Kept, SHORT_WORDS, WORDS};
 use aya_ebpf::EbpfContext as _;
-use aya_ebpf::bindings::{BPF_F_NO_PREALLOC, xdp_action};
+use aya_ebpf::bindings::{BPF_F_NO_PREALLOC, TC_ACT_OK, TC_ACT_SHOT, xdp_action};
 use aya_ebpf::btf_maps::{Array, HashMap, ProgramArray};
 use aya_ebpf::helpers::{bpf_xdp_adjust_head, bpf_xdp_adjust_tail};
-use aya_ebpf::macros::{btf_map, xdp};
-use aya_ebpf::programs::XdpContext;
+use aya_ebpf::macros::{btf_map, classifier, xdp};
+use aya_ebpf::programs::{TcContext, XdpContext};
 
 const ETHERNET: usize = 14;
 const IPV4: usize = 20;
@@ -123,6 +123,46 @@ pub(crate) fn bench_spread(ctx: XdpContext) -> u32 {
         headers[ETHERNET + 16..].copy_from_slice(&address.to_be_bytes());
     }
     call(&ctx)
+}
+
+/// Sends the same frame each time, where the kernel makes frames of it (BPF_F_TEST_XDP_LIVE_FRAMES): they
+/// use the same memory again and again.
+#[xdp]
+#[expect(
+    clippy::needless_pass_by_value,
+    reason = "`#[xdp]` calls it with a value"
+)]
+pub(crate) fn bench_send(ctx: XdpContext) -> u32 {
+    restore(&ctx);
+    xdp_action::XDP_TX
+}
+
+/// The floor as a classifier, after the kernel has made a socket buffer of the frame.
+#[classifier]
+#[expect(
+    clippy::needless_pass_by_value,
+    reason = "`#[classifier]` calls it with a value"
+)]
+pub(crate) fn bench_classify(ctx: TcContext) -> i32 {
+    if ctx.data() + ETHERNET + IPV4 > ctx.data_end() {
+        return TC_ACT_OK;
+    }
+    // SAFETY: the bytes lie before data_end and have no alignment.
+    let headers = unsafe { &*(ctx.data() as *const [u8; ETHERNET + IPV4]) };
+    if headers[12] != 8 || headers[13] != 0 {
+        return TC_ACT_OK;
+    }
+    // SAFETY: an address is four bytes without alignment, and four bytes are there.
+    let address = unsafe { &*headers[ETHERNET + 16..].as_ptr().cast::<AddressV4>() };
+    // SAFETY: the value is not looked at.
+    if unsafe { ADDRESSES_V4.get(address) }.is_none() {
+        return TC_ACT_OK;
+    }
+    if let Some(kept) = KEPT.get_ptr_mut(0) {
+        // SAFETY: an array's element is always there; the benchmark runs on one processor.
+        unsafe { (*kept).state += 1 };
+    }
+    TC_ACT_SHOT
 }
 
 /// The frame's first `N` bytes.

@@ -53,6 +53,19 @@ impl Loaded {
         Ok(program.try_into()?)
     }
 
+    pub(crate) fn program_mut(&mut self) -> anyhow::Result<&mut Xdp> {
+        let program = self.ebpf.program_mut(self.program).context("was loaded")?;
+        Ok(program.try_into()?)
+    }
+
+    /// A map, to be read.
+    pub(crate) fn shared(&self, name: &str) -> anyhow::Result<&aya::maps::Map> {
+        self.ebpf
+            .map(name)
+            .with_context(|| format!("{} has no map {name}", self.program))
+    }
+
+    /// A map, to be written.
     pub(crate) fn map(&mut self, name: &str) -> anyhow::Result<&mut aya::maps::Map> {
         self.ebpf
             .map_mut(name)
@@ -64,12 +77,8 @@ impl Loaded {
     fn attach(&mut self) -> anyhow::Result<()> {
         unshare(CloneFlags::CLONE_NEWNET).context("cannot make a network namespace")?;
         let namespace = File::open("/proc/thread-self/ns/net")?;
-        let program: &mut Xdp = self
-            .ebpf
-            .program_mut(self.program)
-            .context("was loaded")?
-            .try_into()?;
-        program.attach_to_if_index(LOOPBACK, XdpMode::Skb)?;
+        self.program_mut()?
+            .attach_to_if_index(LOOPBACK, XdpMode::Skb)?;
         self._namespace = Some(namespace.into());
         Ok(())
     }
@@ -79,6 +88,8 @@ impl Loaded {
 pub(crate) struct Bed {
     directory: PathBuf,
     xdp_filter: PathBuf,
+    /// The data plane's.
+    object: Vec<u8>,
     attach: bool,
     filled: HashMap<Tables, Filled>,
     programs: HashMap<(Program, Tables, u64), Rc<Loaded>>,
@@ -86,10 +97,11 @@ pub(crate) struct Bed {
 }
 
 impl Bed {
-    pub(crate) fn new(xdp_filter: &Path, attach: bool) -> Self {
+    pub(crate) fn new(xdp_filter: &Path, object: Vec<u8>, attach: bool) -> Self {
         Self {
             directory: PathBuf::from(format!("/sys/fs/bpf/anycast-bench-{}", std::process::id())),
             xdp_filter: xdp_filter.to_owned(),
+            object,
             attach,
             filled: HashMap::new(),
             programs: HashMap::new(),
@@ -158,11 +170,10 @@ impl Bed {
                 Loaded::load(ebpf, name::FLOOR)?
             }
             Program::Anycast => {
-                let ebpf = self
-                    .filled(tables)?
-                    .loader(tables)
+                let mut loader = self.filled(tables)?.loader(tables);
+                let ebpf = loader
                     .override_global(global::FEATURES, &features, true)
-                    .load(anycast_userspace::OBJECT)?;
+                    .load(&self.object)?;
                 Loaded::load(ebpf, abi::PROGRAM)?
             }
             Program::XdpFilter(which) => {
@@ -195,20 +206,8 @@ impl Bed {
         let mut loaded = Loaded::load(ebpf, program)?;
         let mut targets: ProgramArray<_> = loaded.map(name::TARGET)?.try_into()?;
         targets.set(0, target.program()?.fd()?, 0)?;
-        let mut kept: Array<_, Kept> = loaded.map(name::KEPT)?.try_into()?;
-        let mut all = [0; WORDS];
-        for (word, bytes) in all.iter_mut().zip(case.frame.chunks_exact(8)) {
-            *word = u64::from_ne_bytes(bytes.try_into()?);
-        }
-        let entry = Kept {
-            length: u32::try_from(case.frame.len())?,
-            prepended,
-            state: 0,
-            first: FURTHER.into(),
-            count: case.tables.further,
-            words: all,
-        };
-        kept.set(0, entry, 0)?;
+        let mut entries: Array<_, Kept> = loaded.map(name::KEPT)?.try_into()?;
+        entries.set(0, kept(&case.frame, prepended, case.tables.further)?, 0)?;
         if self.attach {
             loaded.attach()?;
         }
@@ -221,7 +220,7 @@ impl Bed {
         Ok(match self.filled.entry(tables) {
             std::collections::hash_map::Entry::Occupied(known) => known.into_mut(),
             std::collections::hash_map::Entry::Vacant(new) => {
-                new.insert(Filled::new(name.into(), tables)?)
+                new.insert(Filled::new(name.into(), &self.object, tables)?)
             }
         })
     }
@@ -258,8 +257,7 @@ impl Bed {
         };
         let key = (case.program, case.tables, case.features);
         let loaded = self.programs.get(&key).context("was loaded")?;
-        let counters = loaded.ebpf.map(map::COUNTERS).context("the counters")?;
-        let counters: PerCpuArray<_, Counters> = counters.try_into()?;
+        let counters: PerCpuArray<_, Counters> = loaded.shared(map::COUNTERS)?.try_into()?;
         let mut packets = 0;
         for service in 0..counters.len() {
             for counters in counters.get(&service, 0)?.iter() {
@@ -272,6 +270,22 @@ impl Bed {
 
 fn of(counters: &Counters, reason: Reason) -> u64 {
     counters.get(reason).packets
+}
+
+/// What a wrapper is told of a frame.
+pub(crate) fn kept(frame: &[u8], prepended: u32, count: u32) -> anyhow::Result<Kept> {
+    let mut words = [0; WORDS];
+    for (word, bytes) in words.iter_mut().zip(frame.chunks_exact(8)) {
+        *word = u64::from_ne_bytes(bytes.try_into()?);
+    }
+    Ok(Kept {
+        length: u32::try_from(frame.len())?,
+        prepended,
+        state: 0,
+        first: FURTHER.into(),
+        count,
+        words,
+    })
 }
 
 /// Words of a frame that a wrapper restores.

@@ -9,14 +9,16 @@
 mod bed;
 mod cases;
 mod frames;
+mod live;
 mod measure;
 mod peers;
 mod tables;
 
+use std::fs;
 use std::path::PathBuf;
 use std::process::ExitCode;
 
-use anyhow::bail;
+use anyhow::{Context as _, bail};
 use clap::{Parser, Subcommand};
 
 use crate::bed::Bed;
@@ -40,6 +42,9 @@ enum Command {
     Cases,
     /// Measure, and print a JSON line for each case
     Run(Run),
+    /// Send frames through a veth pair to the data plane, to the kernel's stack, to nftables and to tc, and
+    /// print a JSON line for each: how many each deals with on one processor. Needs ip, ethtool and nft
+    Live(live::Args),
 }
 
 #[derive(Debug, clap::Args)]
@@ -63,6 +68,9 @@ struct Run {
     /// Where the objects of xdp-filter are
     #[arg(long, default_value = peers::DIRECTORY, value_name = "DIRECTORY")]
     xdp_filter: PathBuf,
+    /// Measure this object instead of the one that was built with this program
+    #[arg(long, value_name = "FILE")]
+    object: Option<PathBuf>,
     /// JSON lines are what is printed; this says so
     #[arg(long)]
     json: bool,
@@ -78,6 +86,7 @@ fn main() -> ExitCode {
             Ok(())
         }
         Command::Run(run) => measure(&run),
+        Command::Live(args) => live::measure(&args),
     };
     match done {
         Ok(()) => ExitCode::SUCCESS,
@@ -93,7 +102,11 @@ fn measure(run: &Run) -> anyhow::Result<()> {
         bail!("loading programs takes root");
     }
     let chosen = choose(run)?;
-    let mut bed = Bed::new(&run.xdp_filter, !run.no_attach);
+    let object = match &run.object {
+        Some(path) => fs::read(path).with_context(|| format!("cannot read {}", path.display()))?,
+        None => anycast_userspace::OBJECT.to_vec(),
+    };
+    let mut bed = Bed::new(&run.xdp_filter, object, !run.no_attach);
     let runners = chosen
         .iter()
         .map(|case| bed.prepare(case))

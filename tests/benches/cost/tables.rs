@@ -79,13 +79,13 @@ pub(crate) struct Filled {
 
 impl Filled {
     /// Creates the maps below `directory`, which is not there yet, and fills them.
-    pub(crate) fn new(directory: PathBuf, tables: Tables) -> anyhow::Result<Self> {
+    pub(crate) fn new(directory: PathBuf, object: &[u8], tables: Tables) -> anyhow::Result<Self> {
         fs::create_dir(&directory)
             .with_context(|| format!("cannot create {}", directory.display()))?;
         let filled = Self { directory };
         filled.addresses(tables)?;
         // The other maps are created with the object, once it is loaded over those that are there.
-        let mut ebpf = filled.loader(tables).load(anycast_userspace::OBJECT)?;
+        let mut ebpf = filled.loader(tables).load(object)?;
         filled.services(&mut ebpf)?;
         filled.lists(&mut ebpf, tables)?;
         Ok(filled)

@@ -1,0 +1,135 @@
+//! The table and the page. Pure.
+
+use std::fmt::Write as _;
+
+use super::results::Results;
+use super::targets::{Bound, Judged};
+
+/// What stands behind this line of the page was written by hand and stays.
+const KEPT: &str = "<!-- What follows is not generated. -->";
+
+/// A row for each case: what it is, nanoseconds, instructions.
+pub(super) fn table(results: &Results) -> String {
+    let mut text = String::from("| case | what | ns |");
+    let mut rule = String::from("|---|---|---:|");
+    for series in results.instructions.keys() {
+        let _infallible = write!(text, " instructions, {series} |");
+        rule.push_str("---:|");
+    }
+    let _infallible = writeln!(text, "\n{rule}");
+    for (name, what) in &results.cases {
+        let ns = results.ns(name).map_or("–".into(), |ns| format!("{ns:.1}"));
+        let _infallible = write!(text, "| `{name}` | {what} | {ns} |");
+        for counts in results.instructions.values() {
+            let count = counts
+                .get(name)
+                .map_or("–".into(), |count| format!("{count:.0}"));
+            let _infallible = write!(text, " {count} |");
+        }
+        text.push('\n');
+    }
+    text
+}
+
+/// A row for each target.
+pub(super) fn targets(targets: &[Judged]) -> String {
+    let mut text = String::from("| target | found | bound | holds |\n|---|---:|---:|---|\n");
+    for target in targets {
+        let bound = match target.bound {
+            Bound::AtMost(most) => format!("≤ {most}"),
+            Bound::AtLeast(least) => format!("≥ {least}"),
+        };
+        let holds = if target.holds() { "yes" } else { "**no**" };
+        let _infallible = writeln!(
+            text,
+            "| {} | {:.2} | {bound} | {holds} |",
+            target.what, target.found
+        );
+    }
+    text
+}
+
+/// The part of the present page that stays.
+pub(super) fn kept(present: &str) -> &str {
+    present.split_once(KEPT).map_or("", |(_, kept)| kept)
+}
+
+/// The page `docs/benchmarks.md`.
+pub(super) fn whole(results: &Results, judged: &[Judged], kept: &str) -> String {
+    let mut text = format!(
+        "# Benchmarks\n\n\
+         Written by `cargo xtask bench --write`, but for the last section. Times are the least of many short\n\
+         test runs of the loaded program (BPF_PROG_TEST_RUN) on {}; compare them with each other,\n\
+         not with those of other machines. Instructions are those of the whole run, kernel included, counted by\n\
+         an emulator: they are the same everywhere. Of programs that rewrite the frame, the wrapper that\n\
+         restores it has been taken off.\n\n\
+         ## Targets\n\n{}\n\
+         Katran is not installed by this benchmark: its counts are 535 instructions for a packet that is not to\n\
+         its address, and 205 for an echo reply less the wrapper, on Linux 6.12.\n\n\
+         ## A packet\n\n![What a packet costs](benchmarks-cost.svg)\n\n{}",
+        results.machine,
+        targets(judged),
+        table(results),
+    );
+    if !results.live.is_empty() {
+        text.push_str(
+            "\n## The whole path\n\n\
+             Frames through a veth pair, with the program that makes them on the same processor.\n\n\
+             ![Packets a second](benchmarks-live.svg)\n\n\
+             | case | million packets a second |\n|---|---:|\n",
+        );
+        for (name, mpps) in &results.live {
+            let _infallible = writeln!(text, "| `{name}` | {mpps:.2} |");
+        }
+    }
+    let _infallible = write!(text, "\n{KEPT}{kept}");
+    if !text.ends_with('\n') {
+        text.push('\n');
+    }
+    text
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeMap;
+
+    use super::*;
+
+    fn results() -> Results {
+        Results {
+            cases: vec![("drop".into(), "a program that drops".into())],
+            nanoseconds: BTreeMap::from([("drop".into(), 6.54)]),
+            instructions: BTreeMap::from([(
+                "6.12".into(),
+                BTreeMap::from([("drop".into(), 91.0)]),
+            )]),
+            ..Results::default()
+        }
+    }
+
+    #[test]
+    fn a_row_holds_time_and_count() {
+        assert_eq!(
+            table(&results()),
+            "| case | what | ns | instructions, 6.12 |\n|---|---|---:|---:|\n\
+             | `drop` | a program that drops | 6.5 | 91 |\n"
+        );
+    }
+
+    #[test]
+    fn a_missed_target_says_so() {
+        let judged = [Judged {
+            what: "a / b",
+            found: 1.3,
+            bound: Bound::AtMost(1.2),
+        }];
+        assert!(targets(&judged).ends_with("| a / b | 1.30 | ≤ 1.2 | **no** |\n"));
+    }
+
+    #[test]
+    fn what_was_written_by_hand_stays() {
+        let page = whole(&results(), &[], "\n\n## Profile\n\nIt is short.\n");
+        assert!(page.ends_with("## Profile\n\nIt is short.\n"));
+        assert_eq!(whole(&results(), &[], kept(&page)), page);
+    }
+}

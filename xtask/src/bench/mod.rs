@@ -1,0 +1,96 @@
+//! `cargo xtask bench`: what a packet costs, beside what it costs elsewhere, and whether the targets hold.
+//!
+//! The measuring itself is the bench target `cost` of the crate `tests`, which is built and run as a child:
+//! this program is built without the eBPF toolchain.
+
+mod cost;
+mod document;
+mod plot;
+mod results;
+mod targets;
+
+use std::fs;
+
+use anyhow::{Context as _, bail};
+
+use crate::command::{root, say};
+use crate::{gate, packages};
+use results::Results;
+
+/// Programs that the comparison needs, and the package of each.
+const TOOLS: &[(&str, &str)] = &[
+    ("ethtool", "ethtool"),
+    ("ip", "iproute2"),
+    ("nft", "nftables"),
+    ("xdp-filter", "xdp-tools"),
+];
+
+#[derive(Debug, clap::Args)]
+pub(crate) struct Args {
+    /// Only count instructions per packet, and fail where a count is more than 3 % off the kept one
+    #[arg(long, conflicts_with_all = ["write", "no_instructions"])]
+    check: bool,
+    /// Keep what is counted now
+    #[arg(long, requires = "check")]
+    update: bool,
+    /// Write docs/benchmarks.md and its plots
+    #[arg(long)]
+    write: bool,
+    /// Rounds over all cases
+    #[arg(long, default_value_t = 1000)]
+    rounds: u32,
+    /// Runs of a program in one call
+    #[arg(long, default_value_t = 10_000)]
+    repeat: u32,
+    /// Leave out the instruction counts, which take virtual machines
+    #[arg(long)]
+    no_instructions: bool,
+    /// Leave out the live frames
+    #[arg(long)]
+    no_live: bool,
+}
+
+pub(crate) fn run(args: &Args) -> anyhow::Result<()> {
+    if args.check {
+        return gate::run(args.update);
+    }
+    if !nix::unistd::geteuid().is_root() {
+        bail!("loading programs and making network namespaces takes root");
+    }
+    packages::ensure_tools(TOOLS)?;
+    let program = cost::build()?;
+    let mut results = Results::new(cost::cases(&program)?, cost::machine());
+    if !args.no_instructions {
+        results.instructions = cost::instructions(&program)?;
+    }
+    say("measuring; keep the machine quiet");
+    results.nanoseconds = cost::nanoseconds(&program, args.rounds, args.repeat)?;
+    if !args.no_live {
+        results.live = cost::live(&program)?;
+    }
+    let targets = targets::judge(&results);
+    print!("{}", document::table(&results));
+    println!();
+    print!("{}", document::targets(&targets));
+    if args.write {
+        write(&results, &targets)?;
+    }
+    Ok(())
+}
+
+fn write(results: &Results, targets: &[targets::Judged]) -> anyhow::Result<()> {
+    let docs = root().join("docs");
+    let write = |name: &str, content: &str| {
+        let path = docs.join(name);
+        say(&format!("writing {}", path.display()));
+        fs::write(&path, content).with_context(|| format!("cannot write {}", path.display()))
+    };
+    let text_path = docs.join("benchmarks.md");
+    let present = fs::read_to_string(&text_path).unwrap_or_default();
+    write(
+        "benchmarks.md",
+        &document::whole(results, targets, document::kept(&present)),
+    )?;
+    write("benchmarks-cost.svg", &plot::cost(results)?)?;
+    write("benchmarks-live.svg", &plot::live(results)?)
+}

@@ -192,14 +192,19 @@ impl Open {
         }
     }
 
-    pub(super) fn completed(&self, service: &str, outcome: Completion) -> EventKind {
+    pub(super) fn completed(
+        &self,
+        service: &str,
+        outcome: Completion,
+        phases: Phases,
+    ) -> EventKind {
         EventKind::Completed {
             service: service.to_owned(),
             transition: self.number,
             from: self.from,
             to: self.to,
             outcome,
-            phases: self.phases(),
+            phases,
         }
     }
 }

@@ -101,8 +101,8 @@ impl Controller {
             return;
         };
         let service = &mut self.services[index];
-        let event = open.completed(service.name(), outcome);
         let phases = open.phases();
+        let event = open.completed(service.name(), outcome, phases.clone());
         self.metrics.on_completed(open.to(), outcome, &phases);
         service.phases = Some(phases);
         self.events.record(event);

@@ -70,6 +70,7 @@ fn status() -> Status {
                 name: "tcp".to_owned(),
                 verdict: "up".to_owned(),
                 output: String::new(),
+                printed: None,
                 took_us: 1,
             }],
             words: Vec::new(),
@@ -116,6 +117,8 @@ fn peer() -> PeerSample {
             last_down: None,
             times_up: 4,
             packets: crate::bfd::Packets::default(),
+            authentication: None,
+            authentication_error: None,
             send_error: None,
         }),
     }

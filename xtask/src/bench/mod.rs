@@ -14,7 +14,7 @@ use std::fs;
 use anyhow::{Context as _, bail};
 
 use crate::command::{root, say};
-use crate::packages;
+use crate::{gate, packages};
 use results::Results;
 
 /// Programs that the comparison needs, and the package of each.
@@ -27,6 +27,12 @@ const TOOLS: &[(&str, &str)] = &[
 
 #[derive(Debug, clap::Args)]
 pub(crate) struct Args {
+    /// Only count instructions per packet, and fail where a count is more than 3 % off the kept one
+    #[arg(long, conflicts_with_all = ["write", "no_instructions"])]
+    check: bool,
+    /// Keep what is counted now
+    #[arg(long, requires = "check")]
+    update: bool,
     /// Write docs/benchmarks.md and its plots
     #[arg(long)]
     write: bool,
@@ -45,6 +51,9 @@ pub(crate) struct Args {
 }
 
 pub(crate) fn run(args: &Args) -> anyhow::Result<()> {
+    if args.check {
+        return gate::run(args.update);
+    }
     if !nix::unistd::geteuid().is_root() {
         bail!("loading programs and making network namespaces takes root");
     }

@@ -14,7 +14,12 @@ use crate::command::output_of;
 /// Tools of this machine that programs there may call.
 const TOOLS: &[&str] = &["ip", "nsenter"];
 /// Modules that programs there may need, in the order in which they are loaded.
-const MODULES: &[&str] = &["drivers/net/veth"];
+const MODULES: &[&str] = &[
+    "drivers/net/veth",
+    "net/ipv4/inet_diag",
+    "net/ipv4/tcp_diag",
+    "net/ipv4/udp_diag",
+];
 /// Where something is mounted, or files are expected.
 const DIRECTORIES: &[&str] = &[
     "/dev",

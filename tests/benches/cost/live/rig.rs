@@ -46,10 +46,20 @@ pub(super) struct Rig {
     _maps: Filled,
     node: Namespace,
     _peer: Namespace,
+    /// Where the calling thread came from.
+    home: File,
+}
+
+impl Drop for Rig {
+    fn drop(&mut self) {
+        // The namespaces wait until nobody is in them; if this fails, they say so.
+        let _left = setns(&self.home, CloneFlags::CLONE_NEWNET);
+    }
 }
 
 impl Rig {
     pub(super) fn new(case: Live) -> anyhow::Result<Self> {
+        let home = File::open("/proc/thread-self/ns/net")?;
         let (node, peer) = (Namespace::create(NODE)?, Namespace::create(PEER)?);
         veth((&node, NODE_INTERFACE), (&peer, PEER_INTERFACE))?;
         configure(&node, &peer)?;
@@ -81,6 +91,7 @@ impl Rig {
             _maps: maps,
             node,
             _peer: peer,
+            home,
         })
     }
 

@@ -2,12 +2,38 @@
 //! rust-src, or the toolchain `anycast-bpf` that `cargo xtask setup` links to a distribution's rustc.
 
 use std::path::Path;
-use std::process::Command;
+use std::process::{Command, Stdio};
 
 use anyhow::{Context as _, bail};
 use aya_build::{Package, Toolchain};
 
+/// Tells the process that this script starts to do the work itself.
+const INNER: &str = "ANYCAST_BUILD_INNER";
+
+/// Runs the build in a process of its own: aya-build passes on all that the nested cargo says as warnings,
+/// which are worth reading only when it fails. (Lints of the eBPF crate are looked at in a run of their own.)
 fn main() -> anyhow::Result<()> {
+    if std::env::var_os(INNER).is_some() {
+        return build();
+    }
+    let inner = Command::new(std::env::current_exe()?)
+        .env(INNER, "1")
+        .stderr(Stdio::inherit())
+        .output()
+        .context("starting the build script once more")?;
+    let said = String::from_utf8_lossy(&inner.stdout);
+    for line in said.lines() {
+        if !inner.status.success() || !line.starts_with("cargo:warning=") {
+            println!("{line}");
+        }
+    }
+    if !inner.status.success() {
+        bail!("the eBPF object could not be built");
+    }
+    Ok(())
+}
+
+fn build() -> anyhow::Result<()> {
     let root = Path::new(env!("CARGO_MANIFEST_DIR"))
         .parent()
         .context("anycast-userspace has a parent directory")?;

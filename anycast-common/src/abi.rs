@@ -194,7 +194,15 @@ mod pod {
         )+};
     }
 
-    pod!(AddressV4, AddressV6, Owner, Service, Counters, Explanation, AddressCounters);
+    pod!(
+        AddressV4,
+        AddressV6,
+        Owner,
+        Service,
+        Counters,
+        Explanation,
+        AddressCounters
+    );
     pod!(
         Buckets, SourceV4, SourceV6, Source, ListV4, ListV6, Listed, Interface, Identity
     );

@@ -144,7 +144,13 @@ mod tests {
         }
         packet[9] = 1;
         assert_eq!(described(b"", &packet).port, 0, "a later fragment");
-        assert_eq!(described(b"", &packet[..20]), Description { kind: 0x0800, ..Description::default() });
+        assert_eq!(
+            described(b"", &packet[..20]),
+            Description {
+                kind: 0x0800,
+                ..Description::default()
+            }
+        );
     }
 
     #[test]
@@ -168,7 +174,13 @@ mod tests {
     #[test]
     fn what_is_neither_is_described_by_its_kind_alone() {
         let lldp = described(b"", b"\x88\xcc\x02\x07");
-        assert_eq!(lldp, Description { kind: 0x88cc, ..Description::default() });
+        assert_eq!(
+            lldp,
+            Description {
+                kind: 0x88cc,
+                ..Description::default()
+            }
+        );
         assert_eq!(described(b"", b""), Description::default());
     }
 }

@@ -16,6 +16,13 @@ pub const PROGRAM_BIND4: &str = "listener_bind4";
 /// Name of the program at `cgroup/post_bind6` (kernel 4.17).
 pub const PROGRAM_BIND6: &str = "listener_bind6";
 
+/// Name of the program at the tracepoint `signal_generate`.
+pub const PROGRAM_SIGNAL: &str = "listener_signal";
+/// Name of the program at the tracepoint `sched_process_exit`.
+pub const PROGRAM_EXIT: &str = "listener_exit";
+/// Name of the constant that holds a [`KernelLayout`].
+pub const KERNEL_LAYOUT: &str = "KERNEL_LAYOUT";
+
 /// Names of the maps.
 pub mod map {
     /// Watched sockets, and the slots that each belongs to.
@@ -89,9 +96,94 @@ pub struct Slot {
     pub down_at: u64,
 }
 
+/// How many references of one process to watched sockets are counted.
+pub const MOST_DOOMED: usize = 16;
+
+/// Value of `DOOMED`, whose keys are processes that are bound to die: their references to watched sockets.
+#[repr(C)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Doomed {
+    /// How many there are.
+    pub count: u64,
+    /// The sockets' cookies; 0 ends the list. A socket is in it as often as the process has it open.
+    pub cookies: [u64; MOST_DOOMED],
+    /// The address of each one's file.
+    pub files: [u64; MOST_DOOMED],
+}
+
+impl Doomed {
+    /// No reference.
+    pub const NONE: Self = Self {
+        count: 0,
+        cookies: [0; MOST_DOOMED],
+        files: [0; MOST_DOOMED],
+    };
+}
+
+/// Where the running kernel keeps what leads from a process to its sockets: offsets in bytes.
+#[repr(C)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct KernelLayout {
+    /// `task_struct.tgid`.
+    pub task_tgid: u32,
+    /// `task_struct.comm`.
+    pub task_comm: u32,
+    /// `task_struct.signal`.
+    pub task_signal: u32,
+    /// `task_struct.files`.
+    pub task_files: u32,
+    /// `signal_struct.live`: threads that have not begun to exit.
+    pub signal_live: u32,
+    /// `files_struct.count`: tasks that use the table.
+    pub files_count: u32,
+    /// `files_struct.fdt`.
+    pub files_table: u32,
+    /// `fdtable.max_fds`.
+    pub table_size: u32,
+    /// `fdtable.fd`.
+    pub table_files: u32,
+    /// `file.f_inode`.
+    pub file_inode: u32,
+    /// `file.private_data`.
+    pub file_private: u32,
+    /// `file.f_ref` (Linux 6.13), or `file.f_count`.
+    pub file_references: u32,
+    /// What to add to the counter: 1 for `f_ref`, which is 0 for one reference.
+    pub references_bias: u32,
+    /// `inode.i_mode`.
+    pub inode_mode: u32,
+    /// `socket.sk`.
+    pub socket_sock: u32,
+    /// `sock.__sk_common.skc_cookie`.
+    pub sock_cookie: u32,
+}
+
+impl KernelLayout {
+    /// All zeros.
+    pub const UNKNOWN: Self = Self {
+        task_tgid: 0,
+        task_comm: 0,
+        task_signal: 0,
+        task_files: 0,
+        signal_live: 0,
+        files_count: 0,
+        files_table: 0,
+        table_size: 0,
+        table_files: 0,
+        file_inode: 0,
+        file_private: 0,
+        file_references: 0,
+        references_bias: 0,
+        inode_mode: 0,
+        socket_sock: 0,
+        sock_cookie: 0,
+    };
+}
+
 /// What an [`Event`] tells.
 pub mod kind {
-    /// A watched socket was released.
+    /// A watched socket was released, or will be as soon as the processes that hold it have ended, which
+    /// cannot be stopped any more.
     pub const RELEASED: u32 = 1;
     /// A socket was bound to a watched port. A TCP socket does not listen yet.
     pub const BOUND: u32 = 2;
@@ -105,7 +197,7 @@ pub struct Event {
     pub at: u64,
     /// The socket's cookie.
     pub cookie: u64,
-    /// Cookie of the socket's network namespace (`SO_NETNS_COOKIE`).
+    /// Cookie of the socket's network namespace (`SO_NETNS_COOKIE`), or 0.
     pub netns: u64,
     /// One of [`kind`].
     pub kind: u32,
@@ -113,8 +205,8 @@ pub struct Event {
     pub port: PortKey,
     /// Process that did it.
     pub process: u32,
-    /// How many slots the release left empty.
-    pub emptied: u32,
+    /// Zero.
+    pub reserved: u32,
     /// The name of the process, filled up with zeros.
     pub command: [u8; 16],
 }
@@ -133,7 +225,7 @@ impl Event {
                 port: u16::from_ne_bytes(take(&mut record)?),
             },
             process: u32::from_ne_bytes(take(&mut record)?),
-            emptied: u32::from_ne_bytes(take(&mut record)?),
+            reserved: u32::from_ne_bytes(take(&mut record)?),
             command: take(&mut record)?,
         })
     }
@@ -158,6 +250,8 @@ const _: () = {
     assert!(size_of::<SocketPage>() == 64);
     assert!(size_of::<PortKey>() == 4);
     assert!(size_of::<Slot>() == 32);
+    assert!(size_of::<Doomed>() == 264);
+    assert!(size_of::<KernelLayout>() == 64);
     assert!(size_of::<Event>() == 56);
     assert!(core::mem::offset_of!(Event, kind) == 24);
     assert!(core::mem::offset_of!(Event, command) == 40);
@@ -167,7 +261,7 @@ const _: () = {
 
 #[cfg(feature = "user")]
 mod pod {
-    use super::{Event, PortKey, ServiceState, Slot, SocketKey, SocketPage};
+    use super::{Doomed, Event, KernelLayout, PortKey, ServiceState, Slot, SocketKey, SocketPage};
 
     /// Marks types of which any bytes are a valid value.
     macro_rules! pod {
@@ -177,5 +271,14 @@ mod pod {
         )+};
     }
 
-    pod!(SocketKey, SocketPage, PortKey, Slot, Event, ServiceState);
+    pod!(
+        SocketKey,
+        SocketPage,
+        PortKey,
+        Slot,
+        Doomed,
+        KernelLayout,
+        Event,
+        ServiceState
+    );
 }

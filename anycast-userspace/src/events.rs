@@ -3,6 +3,7 @@
 //! It owns the history and hands it to followers; it decides nothing.
 
 use std::collections::VecDeque;
+use std::time::Instant;
 
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
@@ -73,6 +74,14 @@ pub enum EventKind {
         source: Source,
         /// The reason given.
         reason: String,
+    },
+    /// The kernel has taken a service down in the maps by itself: the last socket of a watched port was
+    /// released. It happened at `down_ns`, before this event.
+    DataPlaneDown {
+        /// The service.
+        service: String,
+        /// `CLOCK_MONOTONIC`, nanoseconds: as the program stamped it.
+        down_ns: u64,
     },
     /// The maps hold a generation.
     DataPlaneApplied {
@@ -149,6 +158,12 @@ pub fn monotonic_ns() -> u64 {
         .map_or(0, |since_boot| {
             u64::try_from(since_boot.as_nanos()).unwrap_or(u64::MAX)
         })
+}
+
+/// `at` as [`monotonic_ns`] would have given it then.
+pub fn monotonic_ns_at(at: Instant) -> u64 {
+    let ago = u64::try_from(at.elapsed().as_nanos()).unwrap_or(u64::MAX);
+    monotonic_ns().saturating_sub(ago)
 }
 
 /// The history, and the channel to those who follow it.

@@ -14,6 +14,8 @@ use tokio::sync::mpsc;
 
 #[path = "listener/data_plane.rs"]
 mod data_plane;
+#[path = "listener/deaths.rs"]
+mod deaths;
 #[path = "listener/hand_over.rs"]
 mod hand_over;
 #[path = "listener/latency.rs"]

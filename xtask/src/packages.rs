@@ -28,6 +28,7 @@ pub(crate) const TEST_TOOLS: &[(&str, &str)] = &[
     ("exabgp", "exabgp"),
     ("gobgp", "gobgpd"),
     ("setpriv", "util-linux"),
+    ("tcpdump", "tcpdump"),
     ("tshark", "tshark"),
     ("vtysh", "frr"),
 ];

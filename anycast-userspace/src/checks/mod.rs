@@ -62,6 +62,8 @@ pub struct Report {
     pub took: Duration,
     /// By how much the run started after its due time.
     pub late: Duration,
+    /// When the kernel took the service down in the data plane for what this tells, if it did.
+    pub dataplane_down: Option<Instant>,
 }
 
 /// What a set of checks looks at.
@@ -160,6 +162,7 @@ impl Runner {
                 at,
                 took: at.saturating_duration_since(started),
                 late: started.saturating_duration_since(due),
+                dataplane_down: None,
             };
             if reports.send(report).await.is_err() {
                 return;

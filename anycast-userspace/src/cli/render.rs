@@ -155,6 +155,9 @@ fn what(kind: &EventKind, colour: bool) -> String {
             source,
             reason,
         } => format!("{service}: operator says {word} by {source}: {reason}"),
+        EventKind::DataPlaneDown { service, .. } => {
+            format!("{service}: the kernel has taken it down in the data plane")
+        }
         EventKind::DataPlaneApplied {
             generation,
             writes,

@@ -7,7 +7,7 @@ use super::word::Asked;
 use crate::checks::Report;
 use crate::control::protocol::Request;
 use crate::control::server::{Answer, Call};
-use crate::events::EventKind;
+use crate::events::{EventKind, monotonic_ns_at};
 use crate::health::{HealthVerdict, Transition};
 use crate::planes::{MapReport, PeerNews, PeerReport};
 
@@ -20,6 +20,12 @@ impl Controller {
         service.took.insert(report.check, report.took);
         let transition = service.health.on_result(report.check, report.outcome, now);
         self.on_health_at(report.service, transition, report.at, now);
+        if let Some(down) = report.dataplane_down {
+            self.events.record(EventKind::DataPlaneDown {
+                service: self.services[report.service].name().to_owned(),
+                down_ns: monotonic_ns_at(down),
+            });
+        }
     }
 
     pub(super) fn on_health(&mut self, index: usize, transition: Option<Transition>, now: Instant) {

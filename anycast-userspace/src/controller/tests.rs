@@ -196,6 +196,7 @@ impl Rig {
             outcome,
             output: None,
             late: Duration::ZERO,
+            dataplane_down: None,
             at: Instant::now(),
             took: Duration::from_millis(1),
         };

@@ -5,7 +5,7 @@ use std::fs::{self, File};
 use std::os::unix::fs::MetadataExt as _;
 use std::path::{Path, PathBuf};
 
-use nix::sys::statfs::{CGROUP2_SUPER_MAGIC, fstatfs};
+use nix::sys::statfs::{CGROUP2_SUPER_MAGIC, fstatfs, statfs};
 
 use super::error::ListenerError;
 
@@ -27,10 +27,7 @@ impl Cgroup {
     pub(super) fn open(path: Option<&Path>) -> Result<Self, ListenerError> {
         let path = match path {
             Some(path) => path.to_owned(),
-            None => fs::read_to_string("/proc/mounts")
-                .ok()
-                .and_then(|mounts| mount_point(&mounts))
-                .ok_or(ListenerError::NoCgroup2)?,
+            None => root().ok_or(ListenerError::NoCgroup2)?,
         };
         let refused = |error| ListenerError::Cgroup {
             path: path.clone(),
@@ -101,9 +98,20 @@ fn below(directory: &Path) -> Vec<u64> {
     found
 }
 
-/// The first cgroup2 mount of `/proc/mounts`, where spaces are written `\040`.
-fn mount_point(mounts: &str) -> Option<PathBuf> {
-    mounts.lines().find_map(|line| {
+/// Where the hierarchy is mounted. A mount may be listed that lies hidden below a later one.
+fn root() -> Option<PathBuf> {
+    let mounts = fs::read_to_string("/proc/mounts").ok()?;
+    let is_cgroup2 = |path: &PathBuf| {
+        statfs(path).is_ok_and(|found| found.filesystem_type() == CGROUP2_SUPER_MAGIC)
+    };
+    let found = mount_points(&mounts).find(is_cgroup2);
+    // What is listed is named to the operator, also where it cannot be used.
+    found.or_else(|| mount_points(&mounts).next())
+}
+
+/// The cgroup2 mounts of `/proc/mounts`, where spaces are written `\040`.
+fn mount_points(mounts: &str) -> impl Iterator<Item = PathBuf> {
+    mounts.lines().filter_map(|line| {
         let mut fields = line.split(' ').skip(1);
         let (path, kind) = (fields.next()?, fields.next()?);
         (kind == "cgroup2").then(|| PathBuf::from(path.replace(r"\040", " ")))
@@ -119,12 +127,15 @@ mod tests {
         let hybrid = "cgroup /sys/fs/cgroup/cpu cgroup rw 0 0\n\
                       cgroup2 /sys/fs/cgroup/unified cgroup2 rw 0 0\n";
         for (mounts, want) in [
-            (hybrid, Some("/sys/fs/cgroup/unified")),
-            ("none /mnt/c\\0402 cgroup2 rw 0 0", Some("/mnt/c 2")),
-            ("cgroup2 /sys/fs/cgroup/cpu cgroup rw 0 0", None),
-            ("", None),
+            (hybrid, &["/sys/fs/cgroup/unified"][..]),
+            ("none /mnt/c\\0402 cgroup2 rw 0 0", &["/mnt/c 2"]),
+            ("a /x cgroup2 rw 0 0\nb /y cgroup2 rw 0 0", &["/x", "/y"]),
+            ("cgroup2 /sys/fs/cgroup/cpu cgroup rw 0 0", &[]),
+            ("", &[]),
         ] {
-            assert_eq!(mount_point(mounts), want.map(PathBuf::from), "{mounts}");
+            let found: Vec<_> = mount_points(mounts).collect();
+            let want: Vec<_> = want.iter().map(PathBuf::from).collect();
+            assert_eq!(found, want, "{mounts}");
         }
     }
 

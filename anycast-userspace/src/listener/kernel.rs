@@ -5,17 +5,18 @@ use std::os::fd::{AsFd as _, OwnedFd};
 use std::path::Path;
 
 use anycast_common::listener::{
-    Event, PROGRAM_BIND4, PROGRAM_BIND6, PROGRAM_RELEASE, PortKey, Slot, SocketKey, SocketPage,
-    kind, map,
+    Event, KERNEL_LAYOUT, KernelLayout, PROGRAM_BIND4, PROGRAM_BIND6, PROGRAM_EXIT,
+    PROGRAM_RELEASE, PROGRAM_SIGNAL, PortKey, Slot, SocketKey, SocketPage, kind, map,
 };
 use aya::maps::{Array, HashMap, Map, MapData, MapError, RingBuf};
-use aya::programs::{CgroupAttachMode, CgroupSock, ProgramError};
+use aya::programs::{CgroupAttachMode, CgroupSock, ProgramError, RawTracePoint};
 use aya::{Ebpf, EbpfError, EbpfLoader};
 use tokio::io::Interest;
 use tokio::io::unix::AsyncFd;
 
 use super::cgroup::Cgroup;
 use super::error::ListenerError;
+use super::layout::{self, LayoutError};
 use super::ledger::{Presence, Tables};
 use super::plan::Port;
 
@@ -27,6 +28,12 @@ const PROGRAMS: [(&str, &str); 3] = [
     (PROGRAM_RELEASE, "cgroup/sock_release"),
     (PROGRAM_BIND4, "cgroup/post_bind4"),
     (PROGRAM_BIND6, "cgroup/post_bind6"),
+];
+
+/// The programs that see processes die, and their tracepoints.
+const DEATHS: [(&str, &str); 2] = [
+    (PROGRAM_SIGNAL, "signal_generate"),
+    (PROGRAM_EXIT, "sched_process_exit"),
 ];
 
 // Flags of bpf_map_update_elem, from linux/bpf.h.
@@ -55,9 +62,17 @@ impl Kernel {
         services_pin: Option<&Path>,
     ) -> Result<Self, ListenerError> {
         let cgroup = Cgroup::open(cgroup)?;
-        let mut object = load(services_pin)?;
+        let layout = layout::read();
+        let mut object = load(services_pin, layout.as_ref().ok())?;
         for (program, hook) in PROGRAMS {
             attach(&mut object, &cgroup, program, hook)?;
+        }
+        if let Err(error) = watch_deaths(&mut object, layout) {
+            tracing::warn!(
+                %error,
+                "listener check: a killed process is noticed only as it releases its sockets, \
+                 milliseconds later"
+            );
         }
         let mut kernel = Self {
             cgroup,
@@ -213,8 +228,11 @@ impl Tables for Kernel {
     }
 }
 
-fn load(services_pin: Option<&Path>) -> Result<Ebpf, ListenerError> {
+fn load(services_pin: Option<&Path>, layout: Option<&KernelLayout>) -> Result<Ebpf, ListenerError> {
     let mut loader = EbpfLoader::new();
+    if let Some(layout) = layout {
+        loader.override_global(KERNEL_LAYOUT, layout, true);
+    }
     if let Some(pin) = services_pin {
         // The loader would make and pin a map of its own where there is none.
         if !pin.exists() {
@@ -262,6 +280,38 @@ fn attach(
                 error: Box::new(error),
             }
         })
+}
+
+/// Why the programs that see processes die do not run.
+#[derive(Debug, thiserror::Error)]
+enum DeathError {
+    #[error(transparent)]
+    Layout(#[from] LayoutError),
+    #[error("the object has no program {0}")]
+    Missing(&'static str),
+    #[error("{program}: {source}")]
+    Program {
+        program: &'static str,
+        source: ProgramError,
+    },
+}
+
+fn watch_deaths(
+    object: &mut Ebpf,
+    layout: Result<KernelLayout, LayoutError>,
+) -> Result<(), DeathError> {
+    layout?;
+    for (program, tracepoint) in DEATHS {
+        let loaded: &mut RawTracePoint = object
+            .program_mut(program)
+            .and_then(|program| program.try_into().ok())
+            .ok_or(DeathError::Missing(program))?;
+        loaded
+            .load()
+            .and_then(|()| loaded.attach(tracepoint).map(drop))
+            .map_err(|source| DeathError::Program { program, source })?;
+    }
+    Ok(())
 }
 
 fn take<T: TryFrom<Map, Error = MapError>>(

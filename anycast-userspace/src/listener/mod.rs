@@ -3,6 +3,7 @@
 //!
 //! ```text
 //!   close(), exit ──▶ sock_release ──▶ data plane down ──▶ event ─┐
+//!   SIGKILL, exit of the last holder ──▶ as above, before the release ─┤
 //!   bind() ─────────▶ post_bind ─────────────────────────▶ event ─┤ ring buffer
 //!                                                                 ▼
 //!            sock_diag (which sockets serve what) ◀── one task ──▶ maps (which sockets to follow)
@@ -16,16 +17,19 @@
 //!   too unless it is IPv6 only. A connected UDP socket serves nobody else and does not count.
 //! - Several sockets on one port (`SO_REUSEPORT`, one per address and a wildcard) are followed
 //!   together: only the last one matters. A socket that several processes hold, and one that systemd
-//!   keeps across a restart, is released when the last of them lets go.
+//!   keeps across a restart, is released when the last of them lets go; or when all that hold it have been
+//!   killed, which the kernel's part sees before they have ended (where the kernel has BTF).
 //! - The program may take the service down in the data plane before this process knows: see
 //!   [`Watched::dataplane`] for when it must not, and [`Report::dataplane_down`].
 //! - Sockets in another network namespace cannot be seen by `sock_diag`: they do not count, and the
 //!   report says so where such a socket was bound.
 
+mod btf;
 mod cgroup;
 mod clock;
 mod error;
 mod kernel;
+mod layout;
 mod ledger;
 mod plan;
 mod sock_diag;
@@ -139,6 +143,7 @@ impl From<Report> for checks::Report {
             at: report.at,
             took: Duration::ZERO,
             late: Duration::ZERO,
+            dataplane_down: report.dataplane_down,
         }
     }
 }

@@ -6,7 +6,7 @@ mod words;
 
 use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 use std::os::fd::OwnedFd;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use anycast_common::listener::{Event, Slot, kind};
 use tokio::io::unix::AsyncFd;
@@ -25,6 +25,10 @@ use crate::health::{FailureKind, Outcome};
 /// How often one reading starts over because sockets came or went under it.
 const ROUNDS: usize = 8;
 
+/// How long a socket may be listed after its release was told. After that it was none: a process that had
+/// been killed does not end.
+const LISTED: Duration = Duration::from_secs(10);
+
 /// The task's state.
 pub(super) struct Task<T> {
     watched: Vec<Watched>,
@@ -35,8 +39,8 @@ pub(super) struct Task<T> {
     ledger: Ledger,
     /// The serving sockets as they were last read.
     sockets: HashMap<Port, Vec<Socket>>,
-    /// Sockets released, but perhaps still listed.
-    released: HashMap<u64, Port>,
+    /// Sockets released, or about to be, but perhaps still listed; and when that was told.
+    released: HashMap<u64, (Port, Instant)>,
     /// Sockets outside of the programs' cgroup that a person was told of.
     uncovered: HashSet<u64>,
     last: Vec<Option<bool>>,
@@ -149,7 +153,7 @@ impl<T: SocketTable> Task<T> {
                 let Some(port) = self.ledger.port(event.cookie) else {
                     return;
                 };
-                self.released.insert(event.cookie, port);
+                self.released.insert(event.cookie, (port, now));
                 self.releasers.insert(port, Process::from(event));
                 self.agenda.ask(port, now);
             }
@@ -210,8 +214,9 @@ impl<T: SocketTable> Task<T> {
         match self.table.read(ports).await {
             Ok(listed) => {
                 let cookies: HashSet<u64> = listed.iter().map(|socket| socket.cookie).collect();
-                self.released
-                    .retain(|cookie, port| !ports.contains(port) || cookies.contains(cookie));
+                self.released.retain(|cookie, (port, told)| {
+                    !ports.contains(port) || (cookies.contains(cookie) && told.elapsed() < LISTED)
+                });
                 for port in ports {
                     self.sockets.insert(*port, Vec::new());
                 }
@@ -257,7 +262,10 @@ impl<T: SocketTable> Task<T> {
                     .look_again(ports.iter().copied(), Instant::now());
             }
             again |= installed.fresh || !installed.gone.is_empty();
-            self.released.extend(installed.gone);
+            let now = Instant::now();
+            let gone = installed.gone.into_iter();
+            self.released
+                .extend(gone.map(|(cookie, port)| (cookie, (port, now))));
             let finding = findings.entry(check).or_default();
             finding.plan = plan;
             finding.emptied.extend(installed.emptied);

@@ -45,6 +45,9 @@ pub struct Event {
     /// How many prefixes were announced or withdrawn.
     #[serde(default)]
     pub prefixes: Option<usize>,
+    /// When the kernel took the service down in the maps by itself: `CLOCK_MONOTONIC`, nanoseconds.
+    #[serde(default)]
+    pub down_ns: Option<u64>,
     /// How many writes the maps took.
     #[serde(default)]
     pub writes: Option<usize>,
@@ -103,6 +106,12 @@ impl Control {
             binary: binary.into(),
             socket: socket.into(),
         }
+    }
+
+    /// Where the controller listens.
+    #[must_use]
+    pub fn socket(&self) -> &Path {
+        &self.socket
     }
 
     /// Runs a subcommand to its end and returns what it printed.

@@ -12,6 +12,8 @@ pub mod router;
 pub mod routes;
 pub mod scenario;
 mod services;
+pub mod spread;
+mod sudden;
 pub mod timeline;
 pub mod topology;
 mod traces;

@@ -24,6 +24,16 @@ pub const HOLD_DOWN: Duration = Duration::from_secs(5);
 /// may hold back a change for five seconds (MinLSInterval).
 pub const DRAIN_DELAY: Duration = Duration::from_secs(7);
 
+/// Which checks the controller runs.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Checks {
+    /// A DNS query every 100 ms of which none may fail, and a page every second.
+    Polled,
+    /// The kernel tells of the DNS server's sockets; a query every 100 ms of which one may fail. The service
+    /// returns as soon as they pass.
+    Listener,
+}
+
 const START: Duration = Duration::from_secs(10);
 
 /// What runs in a node's namespace.
@@ -59,8 +69,6 @@ impl Node {
             .with_context(|| format!("creating {}", directory.display()))?;
         let socket = directory.join("anycast.sock");
         let config = directory.join("anycast.toml");
-        fs::write(&config, configuration(city, &socket, pin))
-            .with_context(|| format!("writing {}", config.display()))?;
         let mut node = Self {
             city,
             directory: directory.into(),
@@ -75,10 +83,20 @@ impl Node {
             http: None,
             hung: false,
         };
+        node.use_checks(Checks::Polled)?;
         node.start_dns(namespace)?;
         node.http = Some(services::start_http(city, namespace, directory)?);
         node.start_controller(namespace)?;
         Ok(node)
+    }
+
+    /// Writes the configuration for the next start of the controller.
+    ///
+    /// # Errors
+    /// When the file cannot be written.
+    pub fn use_checks(&self, checks: Checks) -> anyhow::Result<()> {
+        let text = configuration(self.city, self.control.socket(), &self.pin, checks);
+        fs::write(&self.config, text).with_context(|| format!("writing {}", self.config.display()))
     }
 
     /// Where it is.
@@ -248,7 +266,11 @@ impl Node {
     }
 }
 
-fn configuration(city: City, socket: &Path, pin: &Path) -> String {
+fn configuration(city: City, socket: &Path, pin: &Path, checks: Checks) -> String {
+    let (hold_down, checks) = match checks {
+        Checks::Polled => (HOLD_DOWN, polled()),
+        Checks::Listener => (Duration::ZERO, listener()),
+    };
     format!(
         r#"[node]
 name = "{city}"
@@ -282,7 +304,21 @@ ports = ["udp/53", "tcp/53", "tcp/80"]
 hold_down = "{hold_down}s"
 drain_delay = "{drain_delay}s"
 announce = ["bgp"]
+{checks}"#,
+        pin = pin.display(),
+        socket = socket.display(),
+        node_v4 = city.node_v4(),
+        router_v4 = city.router_v4(),
+        router_v6 = city.router_v6(),
+        router_as = city.router_as(),
+        hold_down = hold_down.as_secs(),
+        drain_delay = DRAIN_DELAY.as_secs(),
+    )
+}
 
+fn polled() -> String {
+    format!(
+        r#"
 [[services.checks]]
 name = "dns-udp"
 type = "dns"
@@ -301,14 +337,27 @@ timeout = "500ms"
 rise = 1
 fall = 2
 port = 80
-"#,
-        pin = pin.display(),
-        socket = socket.display(),
-        node_v4 = city.node_v4(),
-        router_v4 = city.router_v4(),
-        router_v6 = city.router_v6(),
-        router_as = city.router_as(),
-        hold_down = HOLD_DOWN.as_secs(),
-        drain_delay = DRAIN_DELAY.as_secs(),
+"#
+    )
+}
+
+fn listener() -> String {
+    format!(
+        r#"
+[[services.checks]]
+name = "sockets"
+type = "listener"
+ports = ["udp/53", "tcp/53"]
+
+[[services.checks]]
+name = "dns-udp"
+type = "dns"
+interval = "100ms"
+timeout = "100ms"
+rise = 1
+fall = 2
+port = 53
+query = "{ZONE}."
+"#
     )
 }

@@ -12,6 +12,7 @@ use super::inspect;
 use super::load::{Load, Report};
 use super::node::{HOLD_DOWN, SERVICE};
 use super::probe::{Family, Tool, answers_ping_of_node};
+use super::sudden;
 use super::timeline::{Timeline, millis, plural};
 use super::topology::{City, RouterName, SERVICE_V4, SERVICE_V6, TO_NODE};
 use crate::clock::Monotonic;
@@ -66,7 +67,8 @@ fn steps(lab: &mut Lab, timeline: &mut Timeline<'_>) -> anyhow::Result<()> {
     a_server_that_returns_gets_its_route_back(lab, down, timeline)?;
     a_drain_loses_nothing(lab, timeline)?;
     an_undrain_brings_the_client_back(lab, timeline)?;
-    a_stop_is_clean(lab, timeline)
+    a_stop_is_clean(lab, timeline)?;
+    sudden::servers_die_and_hang(lab, timeline)
 }
 
 fn both_cities_come_up(lab: &Lab, timeline: &mut Timeline<'_>) -> anyhow::Result<()> {

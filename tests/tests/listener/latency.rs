@@ -93,11 +93,12 @@ async fn a_killed_name_server_is_out_of_the_data_plane_before_its_death_is_told(
         assert_eq!(services.state(), DOWN);
         times.add(start, &report);
     }
-    times.print("SIGKILL of NSD");
+    let down = times.print("SIGKILL of NSD");
+    assert!(down < MAP_BOUND, "{down:?}");
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_killed_process_is_out_of_the_data_plane_as_it_exits() {
+async fn a_killed_process_is_out_of_the_data_plane_before_it_exits() {
     let address = own_address();
     let mut services = Services::pinned("kill");
     let number = udp_port(&UdpSocket::bind(any(address)).unwrap()).number;
@@ -112,5 +113,6 @@ async fn a_killed_process_is_out_of_the_data_plane_as_it_exits() {
         holder.kill();
         times.add(start, &watch.fail().await);
     }
-    times.print("SIGKILL of a process");
+    let down = times.print("SIGKILL of a process");
+    assert!(down < MAP_BOUND, "{down:?}");
 }

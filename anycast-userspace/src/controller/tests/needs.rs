@@ -64,6 +64,7 @@ fn report(service: usize, passed: bool) -> Report {
         at: Instant::now(),
         took: Duration::ZERO,
         late: Duration::ZERO,
+        dataplane_down: None,
     }
 }
 

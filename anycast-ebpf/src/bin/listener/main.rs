@@ -6,6 +6,8 @@
 //! restart may be under way, and the controller decides.
 #![cfg_attr(target_arch = "bpf", no_std, no_main, feature(asm_experimental_arch))]
 
+mod death;
+
 use core::mem::MaybeUninit;
 
 use anycast_common::abi::{DOWN, DRAINING, NO_SERVICE, UP};
@@ -72,8 +74,37 @@ pub(crate) fn listener_bind6(SockContext { sock }: SockContext) -> i32 {
 
 #[inline(always)]
 fn released(sock: *mut bpf_sock) {
-    // SAFETY: the helper takes the program's own context.
-    let cookie = unsafe { bpf_get_socket_cookie(sock.cast()) };
+    // SAFETY: the helpers take the program's own context.
+    let (cookie, netns) = unsafe {
+        (
+            bpf_get_socket_cookie(sock.cast()),
+            bpf_get_netns_cookie(sock.cast()),
+        )
+    };
+    let releaser = Releaser {
+        netns,
+        process: process(),
+        command: command(),
+    };
+    gone(cookie, now(), PAGES, &releaser);
+}
+
+/// Who released a socket, in which network namespace.
+struct Releaser {
+    /// Zero where it is not known.
+    netns: u64,
+    process: u32,
+    command: Command,
+}
+
+/// The name of a process, filled up with zeros. Aligned, so that it is not copied octet by octet.
+#[derive(Clone, Copy)]
+#[repr(C, align(8))]
+struct Command([u8; 16]);
+
+/// Takes a socket off its slots, if it has no more than `most_pages` pages, and tells the controller.
+#[inline(always)]
+fn gone(cookie: u64, at: u64, most_pages: u32, releaser: &Releaser) {
     let mut key = SocketKey {
         cookie,
         page: 0,
@@ -82,9 +113,13 @@ fn released(sock: *mut bpf_sock) {
     if SOCKETS.get_ptr(key).is_none() {
         return;
     }
-    let at = now();
-    let mut emptied = 0;
-    for page in 0..PAGES {
+    if most_pages < PAGES {
+        key.page = most_pages;
+        if SOCKETS.get_ptr(key).is_some() {
+            return;
+        }
+    }
+    for page in 0..most_pages {
         key.page = page;
         let Some(entry) = SOCKETS.get_ptr(key) else {
             break;
@@ -94,20 +129,28 @@ fn released(sock: *mut bpf_sock) {
             if *slot == 0 {
                 break;
             }
-            emptied += leave(*slot, at);
+            leave(*slot, at);
         }
         // Whoever removes a page has dealt with it: it tells the controller that this ran.
         let _gone_already = SOCKETS.remove(key);
     }
-    send(sock, kind::RELEASED, at, PortKey::default(), emptied);
+    send(Event {
+        at,
+        cookie,
+        netns: releaser.netns,
+        kind: kind::RELEASED,
+        port: PortKey::default(),
+        process: releaser.process,
+        reserved: 0,
+        command: releaser.command.0,
+    });
 }
 
-/// Takes one socket off a slot, and the service down if it was the last; returns how many slots that
-/// left empty.
+/// Takes one socket off a slot, and the service down if it was the last.
 #[inline(always)]
-fn leave(slot: u32, at: u64) -> u32 {
+fn leave(slot: u32, at: u64) {
     let Some(slot) = SLOTS.get_ptr_mut(slot) else {
-        return 0;
+        return;
     };
     // SAFETY: an array's element is always there, and aligned to 8 bytes; the controller only reads it.
     unsafe {
@@ -115,14 +158,13 @@ fn leave(slot: u32, at: u64) -> u32 {
         // Where two sockets leave at once, both may read 0 and do what follows: it comes to the same.
         add(sockets, u64::MAX);
         if sockets.read_volatile() != 0 {
-            return 0;
+            return;
         }
         (*slot).emptied_at = at;
         if take_down((*slot).service, (*slot).port) {
             (*slot).down_at = now();
         }
     }
-    1
 }
 
 #[inline(always)]
@@ -181,11 +223,6 @@ fn bound(sock: *mut bpf_sock) {
     };
     // SAFETY: the map frees an entry only after the programs that use it have ended.
     unsafe { add(binds, 1) };
-    send(sock, kind::BOUND, now(), key, 0);
-}
-
-#[inline(always)]
-fn send(sock: *mut bpf_sock, kind: u32, at: u64, port: PortKey, emptied: u32) {
     // SAFETY: the helpers take the program's own context.
     let (cookie, netns) = unsafe {
         (
@@ -193,16 +230,20 @@ fn send(sock: *mut bpf_sock, kind: u32, at: u64, port: PortKey, emptied: u32) {
             bpf_get_netns_cookie(sock.cast()),
         )
     };
-    let event = Event {
-        at,
+    send(Event {
+        at: now(),
         cookie,
         netns,
-        kind,
-        port,
-        process: (bpf_get_current_pid_tgid() >> 32) as u32,
-        emptied,
-        command: command(),
-    };
+        kind: kind::BOUND,
+        port: key,
+        process: process(),
+        reserved: 0,
+        command: command().0,
+    });
+}
+
+#[inline(always)]
+fn send(event: Event) {
     if EVENTS.output_untyped::<Event>(event, 0).is_err()
         && let Some(lost) = EVENTS_LOST.get_ptr_mut(0)
     {
@@ -212,8 +253,13 @@ fn send(sock: *mut bpf_sock, kind: u32, at: u64, port: PortKey, emptied: u32) {
 }
 
 #[inline(always)]
-fn command() -> [u8; 16] {
-    let mut command = MaybeUninit::<[u8; 16]>::uninit();
+fn process() -> u32 {
+    (bpf_get_current_pid_tgid() >> 32) as u32
+}
+
+#[inline(always)]
+fn command() -> Command {
+    let mut command = MaybeUninit::<Command>::uninit();
     // SAFETY: the helper fills all the bytes that it is told of, with zeros if it fails.
     unsafe {
         bpf_get_current_comm(command.as_mut_ptr().cast(), 16);

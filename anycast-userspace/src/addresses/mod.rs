@@ -4,14 +4,21 @@
 //! (preferred lifetime 0), so that the host never chooses one as a source address. An address that
 //! was there before is adopted as it is and left in place at the end.
 
-use std::collections::BTreeMap;
+mod batch;
+
+use std::collections::{BTreeMap, HashSet};
+use std::io;
 use std::net::IpAddr;
 
 use futures_util::TryStreamExt as _;
+use netlink_packet_core::{NLM_F_CREATE, NLM_F_EXCL};
+use rtnetlink::packet_route::RouteNetlinkMessage;
 use rtnetlink::packet_route::address::{
     AddressAttribute, AddressFlags, AddressHeaderFlags, AddressMessage, CacheInfo,
 };
 use rtnetlink::{AddressMessageBuilder, Handle};
+
+use batch::BatchSocket;
 
 /// Why an address could not be put on an interface.
 #[derive(Debug, thiserror::Error)]
@@ -27,29 +34,31 @@ pub enum AddressError {
         /// The interface.
         interface: String,
         /// Why.
-        source: rtnetlink::Error,
+        source: io::Error,
     },
     /// Netlink itself failed.
     #[error("netlink: {0}")]
     Netlink(#[from] rtnetlink::Error),
     /// No netlink socket could be opened.
     #[error("netlink socket: {0}")]
-    Socket(#[from] std::io::Error),
+    Socket(#[from] io::Error),
 }
 
 /// The addresses that this process has added.
 pub struct ManagedAddresses {
     handle: Handle,
+    changes: BatchSocket,
     added: Vec<AddressMessage>,
 }
 
 impl ManagedAddresses {
-    /// Opens a netlink socket; adds nothing yet.
+    /// Opens netlink sockets; adds nothing yet.
     pub fn open() -> Result<Self, AddressError> {
         let (connection, handle, _) = rtnetlink::new_connection()?;
         tokio::spawn(connection);
         Ok(Self {
             handle,
+            changes: BatchSocket::open()?,
             added: Vec::new(),
         })
     }
@@ -63,23 +72,28 @@ impl ManagedAddresses {
         for (interface, addresses) in wanted {
             let index = self.index_of(interface).await?;
             let present = self.present(index).await?;
-            for address in addresses {
-                if present.contains(address) {
-                    tracing::info!(%address, interface, "adopted: was there before");
-                    continue;
-                }
-                self.add(interface, index, *address).await?;
+            let (there, missing) = addresses
+                .iter()
+                .copied()
+                .partition::<Vec<_>, _>(|address| present.contains(address));
+            if !there.is_empty() {
+                tracing::info!(interface, addresses = ?there, "adopted: were there before");
             }
+            self.add(interface, index, &missing).await?;
         }
         Ok(())
     }
 
     /// Takes away what was added. Goes on after an error, which it logs.
     pub async fn remove_all(&mut self) {
-        for message in self.added.drain(..) {
-            if let Err(error) = self.handle.address().del(message).execute().await {
-                tracing::warn!(%error, "a Service Address was already gone");
+        let gone = self.added.drain(..).map(RouteNetlinkMessage::DelAddress);
+        match self.changes.apply(gone, 0).await {
+            Ok(refusals) => {
+                for refusal in refusals {
+                    tracing::warn!(error = %refusal.error, "a Service Address was already gone");
+                }
             }
+            Err(error) => tracing::warn!(%error, "Service Addresses may be left on the host"),
         }
     }
 
@@ -96,14 +110,14 @@ impl ManagedAddresses {
         }
     }
 
-    async fn present(&self, index: u32) -> Result<std::collections::HashSet<IpAddr>, AddressError> {
+    async fn present(&self, index: u32) -> Result<HashSet<IpAddr>, AddressError> {
         let mut messages = self
             .handle
             .address()
             .get()
             .set_link_index_filter(index)
             .execute();
-        let mut present = std::collections::HashSet::new();
+        let mut present = HashSet::new();
         while let Some(message) = messages.try_next().await? {
             present.extend(
                 message
@@ -122,31 +136,36 @@ impl ManagedAddresses {
         &mut self,
         interface: &str,
         index: u32,
-        address: IpAddr,
+        addresses: &[IpAddr],
     ) -> Result<(), AddressError> {
-        let message = host_address(index, address);
-        let mut request = self
-            .handle
-            .address()
-            .add(index, address, prefix_len(address));
-        *request.message_mut() = message.clone();
-        request
-            .execute()
-            .await
-            .map_err(|source| AddressError::Add {
-                address,
+        let messages: Vec<_> = addresses
+            .iter()
+            .map(|address| host_address(index, *address))
+            .collect();
+        let changes = messages
+            .iter()
+            .cloned()
+            .map(RouteNetlinkMessage::NewAddress);
+        let refusals = self
+            .changes
+            .apply(changes, NLM_F_CREATE | NLM_F_EXCL)
+            .await?;
+        let refused: HashSet<usize> = refusals.iter().map(|refusal| refusal.index).collect();
+        self.added.extend(
+            messages
+                .into_iter()
+                .enumerate()
+                .filter(|(place, _)| !refused.contains(place))
+                .map(|(_, message)| message),
+        );
+        match refusals.into_iter().next() {
+            None => Ok(()),
+            Some(refusal) => Err(AddressError::Add {
+                address: addresses[refusal.index],
                 interface: interface.to_owned(),
-                source,
-            })?;
-        self.added.push(message);
-        Ok(())
-    }
-}
-
-const fn prefix_len(address: IpAddr) -> u8 {
-    match address {
-        IpAddr::V4(_) => 32,
-        IpAddr::V6(_) => 128,
+                source: refusal.error,
+            }),
+        }
     }
 }
 

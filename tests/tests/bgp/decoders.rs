@@ -353,7 +353,7 @@ fn plain(attributes: &Value) -> Value {
     fields.remove("confederation-path");
     fields.entry("as-path").or_insert_with(|| json!([]));
     // ExaBGP 4 does not know OTC (35), which is optional and transitive, and shows its octets.
-    if let Some(otc) = fields.remove("attribute-0x23-0xC0") {
+    if let Some(otc) = fields.remove("attribute-0x23-0xE0") {
         fields.insert("otc".to_owned(), otc);
     }
     if let Some(extended) = fields.get_mut("extended-community") {
@@ -377,7 +377,7 @@ fn expected(case: &Case, attributes: &Attributes) -> Value {
     };
     let mut fields = json!({ "origin": "igp", "as-path": vec![64512; path] });
     if case.options.contains("provider") {
-        fields["otc"] = "0x0000FC00".into();
+        fields["otc"] = "0x0000fc00".into();
     }
     if let Some(med) = attributes.med {
         fields["med"] = med.into();

@@ -3,7 +3,7 @@
 
 use std::time::Duration;
 
-use anycast_tests::peers::{dissect, in_namespace};
+use anycast_tests::peers::in_namespace;
 use anycast_userspace::bgp::State;
 
 use crate::hostile::established_soon;
@@ -330,7 +330,6 @@ fn each_is_answered(cases: fn() -> Vec<Case>) {
         runtime().block_on(async {
             addresses(1);
             let mut node = node();
-            let mut answers = Vec::new();
             for (name, stage, octets, want) in cases() {
                 let mut peer = bring_to(stage).await;
                 peer.send(&octets).await.unwrap();
@@ -353,12 +352,6 @@ fn each_is_answered(cases: fn() -> Vec<Case>) {
                     .expect("an error");
                 let shown = [shown.notification.code, shown.notification.subcode];
                 assert_eq!(shown, want[..2], "{name}");
-                answers.push(message(NOTIFICATION, &got));
-            }
-            // An independent decoder knows every code and subcode.
-            let text = dissect(&answers).unwrap();
-            for bad in ["Malformed", "Unknown (", "Expert Info"] {
-                assert!(!text.contains(bad), "`{bad}` in\n{text}");
             }
         });
     });

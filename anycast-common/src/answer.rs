@@ -13,7 +13,7 @@ use crate::abi::Reason;
 use crate::checksum;
 use crate::packet::{Ip6, Mac, Packet, be16, field, put};
 use crate::tables::Tables;
-use crate::verdict::{Action, Answer, Place, Question, Verdict};
+use crate::verdict::{Action, Answer, Verdict};
 
 /// Time to live and hop limit of answers (the default of RFC 1700).
 pub const HOPS: u8 = 64;
@@ -29,74 +29,18 @@ pub fn answer<P: Packet, T: Tables>(packet: &mut P, tables: &T, verdict: Verdict
     let written = match answer {
         Answer::EchoV4(place) => echo::v4(packet, place),
         Answer::EchoV6(place) => echo::v6(packet, place),
-        Answer::Arp(_)
-        | Answer::Advertisement(_)
-        | Answer::ResetV4(..)
-        | Answer::ResetV6(..)
-        | Answer::UnreachableV4(_)
-        | Answer::UnreachableV6(_)
-        | Answer::IdentityV4(..)
-        | Answer::IdentityV6(..) => rarer(packet, tables, pack(answer)),
+        Answer::Arp(place) => neighbor::arp(packet, tables, place),
+        Answer::Advertisement(place) => neighbor::advertisement(packet, tables, place),
+        Answer::ResetV4(place, length) => reset::v4(packet, place, length),
+        Answer::ResetV6(place, length) => reset::v6(packet, place, length),
+        Answer::UnreachableV4(place) => unreachable::v4(packet, place),
+        Answer::UnreachableV6(place) => unreachable::v6(packet, place),
+        Answer::IdentityV4(place, question) => identity::v4(packet, tables, place, question),
+        Answer::IdentityV6(place, question) => identity::v6(packet, tables, place, question),
     };
     match written {
         Some(()) => verdict,
         None => Verdict::drop(verdict.service, Reason::Unanswerable),
-    }
-}
-
-/// An answer in one register, as a function that is not inlined takes it: its kind, the offsets, and
-/// what else it needs.
-#[inline(always)]
-const fn pack(answer: Answer) -> u64 {
-    let (kind, place, rest) = match answer {
-        Answer::EchoV4(place) => (0, place, 0),
-        Answer::EchoV6(place) => (1, place, 0),
-        Answer::Arp(place) => (2, place, 0),
-        Answer::Advertisement(place) => (3, place, 0),
-        Answer::ResetV4(place, length) => (4, place, length),
-        Answer::ResetV6(place, length) => (5, place, length),
-        Answer::UnreachableV4(place) => (6, place, 0),
-        Answer::UnreachableV6(place) => (7, place, 0),
-        Answer::IdentityV4(place, question) => (8, place, question_bits(question)),
-        Answer::IdentityV6(place, question) => (9, place, question_bits(question)),
-    };
-    kind | (place.network as u64 & NETWORK) << 4
-        | (place.transport as u64 & TRANSPORT) << 12
-        | (rest as u64) << 32
-}
-
-/// What [`pack`] keeps of offsets, more than any that is answered has.
-const NETWORK: u64 = 0x1f;
-const TRANSPORT: u64 = 0x3fff;
-
-#[inline(always)]
-const fn question_bits(question: Question) -> u32 {
-    question.long as u32 | (question.edns as u32) << 1
-}
-
-/// The answers that are not in the way of the others.
-#[inline(never)]
-#[expect(clippy::cast_possible_truncation, reason = "fields of a word")]
-fn rarer<P: Packet, T: Tables>(packet: &mut P, tables: &T, packed: u64) -> Option<()> {
-    let place = Place {
-        network: (packed >> 4 & NETWORK) as usize,
-        transport: (packed >> 12 & TRANSPORT) as usize,
-    };
-    let rest = (packed >> 32) as u32;
-    let question = Question {
-        long: rest & 1 != 0,
-        edns: rest & 2 != 0,
-    };
-    match packed & 0xf {
-        2 => neighbor::arp(packet, tables, place),
-        3 => neighbor::advertisement(packet, tables, place),
-        4 => reset::v4(packet, place, rest),
-        5 => reset::v6(packet, place, rest),
-        6 => unreachable::v4(packet, place),
-        7 => unreachable::v6(packet, place),
-        8 => identity::v4(packet, tables, place, question),
-        9 => identity::v6(packet, tables, place, question),
-        _ => None,
     }
 }
 

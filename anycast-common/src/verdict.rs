@@ -117,6 +117,10 @@ impl Verdict {
     #[inline(always)]
     #[must_use]
     pub const fn disposition(&self) -> crate::abi::Disposition {
-        self.reason.disposition()
+        match self.action {
+            Action::Pass => crate::abi::Disposition::Pass,
+            Action::Drop => crate::abi::Disposition::Drop,
+            Action::Answer(_) => crate::abi::Disposition::Answer,
+        }
     }
 }

@@ -45,6 +45,8 @@ impl Span for MultiBuffer {
 /// The frame that the program was called for.
 pub(crate) struct Frame<'a, S> {
     ctx: &'a XdpContext,
+    data: usize,
+    end: usize,
     span: PhantomData<S>,
 }
 
@@ -53,30 +55,24 @@ impl<'a, S: Span> Frame<'a, S> {
     pub(crate) fn new(ctx: &'a XdpContext) -> Self {
         Self {
             ctx,
+            data: ctx.data(),
+            end: ctx.data_end(),
             span: PhantomData,
         }
     }
 
-    /// Where the frame starts, asked of the kernel each time: that is one instruction, as is reading
-    /// it from the stack, where it would be put first. It stays right where a helper moves the frame.
+    /// After a helper that may have moved the frame, which ends all addresses into it.
     #[inline(always)]
-    fn data(&self) -> usize {
-        // SAFETY: the context is the kernel's, and lives as long as the program runs.
-        unsafe { (&raw const (*self.ctx.ctx).data).read_volatile() as usize }
-    }
-
-    /// Where its first buffer ends.
-    #[inline(always)]
-    fn end(&self) -> usize {
-        // SAFETY: as in `data`.
-        unsafe { (&raw const (*self.ctx.ctx).data_end).read_volatile() as usize }
+    fn reload(&mut self) {
+        self.data = self.ctx.data();
+        self.end = self.ctx.data_end();
     }
 
     /// The address `offset` bytes into the frame, if `size` bytes follow it.
     #[inline(always)]
     fn at(&self, offset: usize, size: usize) -> Option<usize> {
-        let start = advance(self.data(), offset);
-        if start + size > self.end() {
+        let start = advance(self.data, offset);
+        if start + size > self.end {
             return None;
         }
         // SAFETY: data is never 0. Said so that an `Option` of a reference costs no comparison.
@@ -112,35 +108,10 @@ fn advance(address: usize, offset: usize) -> usize {
     }
 }
 
-/// `value`, of which the compiler then knows nothing.
-#[inline(always)]
-pub(crate) fn opaque(value: usize) -> usize {
-    #[cfg(target_arch = "bpf")]
-    {
-        let mut value = value;
-        // SAFETY: it changes nothing. Without an instruction, two lines of the source would have the same
-        // place, which the kernel refuses.
-        unsafe {
-            core::arch::asm!(
-                "{value} += 0",
-                value = inout(reg) value,
-                options(pure, nomem, nostack),
-            );
-        }
-        value
-    }
-    #[cfg(not(target_arch = "bpf"))]
-    {
-        value
-    }
-}
-
 impl<S: Span> Packet for Frame<'_, S> {
     #[inline(always)]
     fn length(&self) -> usize {
-        // The compiler must not take the difference apart: the verifier refuses arithmetic on halves of
-        // pointers.
-        S::length(self.ctx, opaque(self.end() - self.data()))
+        S::length(self.ctx, self.end - self.data)
     }
 
     #[inline(always)]
@@ -153,14 +124,13 @@ impl<S: Span> Packet for Frame<'_, S> {
 
     #[inline(always)]
     fn front<const N: usize>(&self) -> Option<&[u8; N]> {
-        let start = self.data();
-        if start + N > self.end() {
+        if self.data + N > self.end {
             return None;
         }
         // SAFETY: data is never 0, as in `at`.
-        unsafe { core::hint::assert_unchecked(start != 0) };
+        unsafe { core::hint::assert_unchecked(self.data != 0) };
         // SAFETY: as in `load`.
-        Some(unsafe { &*(start as *const [u8; N]) })
+        Some(unsafe { &*(self.data as *const [u8; N]) })
     }
 
     #[inline(always)]
@@ -173,7 +143,7 @@ impl<S: Span> Packet for Frame<'_, S> {
     #[inline(always)]
     fn within(value: usize, limit: usize) -> Option<usize> {
         // As for addresses: what is used must be what was compared.
-        let value = opaque(value);
+        let value = advance(value, 0);
         (value <= limit).then_some(value)
     }
 
@@ -184,10 +154,14 @@ impl<S: Span> Packet for Frame<'_, S> {
             clippy::cast_possible_wrap,
             reason = "frames are shorter than 64 KiB"
         )]
-        let delta = length.wrapping_sub(self.length()) as c_int;
-        // SAFETY: `ctx` is the context that the kernel called the program with. The helper may move the
-        // frame, so no address into it is kept: each load starts from `data`.
-        unsafe { bpf_xdp_adjust_tail(self.ctx.as_ptr().cast(), delta) == 0 }
+        // Through `advance`, or the compiler takes the difference of data_end and data apart, and the
+        // verifier refuses arithmetic on halves of pointers.
+        let delta = length.wrapping_sub(advance(self.length(), 0)) as c_int;
+        // SAFETY: `ctx` is the context that the kernel called the program with; data and data_end
+        // are read anew, since the helper may have moved them.
+        let done = unsafe { bpf_xdp_adjust_tail(self.ctx.as_ptr().cast(), delta) } == 0;
+        self.reload();
+        done
     }
 
     #[inline(always)]
@@ -199,6 +173,8 @@ impl<S: Span> Packet for Frame<'_, S> {
         )]
         let delta = -(count as c_int);
         // SAFETY: as in `resize`.
-        unsafe { bpf_xdp_adjust_head(self.ctx.as_ptr().cast(), delta) == 0 }
+        let done = unsafe { bpf_xdp_adjust_head(self.ctx.as_ptr().cast(), delta) } == 0;
+        self.reload();
+        done
     }
 }

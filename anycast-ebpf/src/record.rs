@@ -3,7 +3,6 @@
 use anycast_common::abi::{Count, Explanation, feature};
 use anycast_common::{Reason, Tables as _, Verdict};
 
-use crate::frame::opaque;
 use crate::maps::{ADDRESS_COUNTERS, COUNTERS, EXPLANATION};
 use crate::tables::KernelTables;
 
@@ -40,8 +39,7 @@ fn count(verdict: &Verdict, length: usize) {
     let Some(counters) = COUNTERS.get_ptr_mut(verdict.service) else {
         return;
     };
-    // The compiler knows that a reason is one of them, and the verifier does not.
-    let reason = opaque(verdict.reason as usize);
+    let reason = verdict.reason as usize;
     if reason >= Reason::ALL.len() {
         return;
     }

@@ -21,6 +21,7 @@ use crate::maps::{
 /// The maps of this program, as one packet sees them.
 pub(crate) struct KernelTables<'a> {
     ctx: &'a XdpContext,
+    features: u64,
     /// The slot of the address that was found last; written and read with the address counters alone.
     slot: UnsafeCell<MaybeUninit<u32>>,
 }
@@ -30,6 +31,7 @@ impl<'a> KernelTables<'a> {
     pub(crate) fn new(ctx: &'a XdpContext) -> Self {
         let tables = Self {
             ctx,
+            features: FEATURES.load(),
             slot: UnsafeCell::new(MaybeUninit::uninit()),
         };
         tables.keep_slot(0);
@@ -144,7 +146,7 @@ impl Tables for KernelTables<'_> {
 
     #[inline(always)]
     fn features(&self) -> u64 {
-        FEATURES.load()
+        self.features
     }
 
     #[inline(always)]

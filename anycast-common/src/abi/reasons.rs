@@ -60,20 +60,6 @@ macro_rules! reasons {
                 }
             }
 
-            /// What becomes of packets with this reason: those that pass come first, then those that
-            /// are answered.
-            #[inline(always)]
-            #[must_use]
-            pub const fn disposition(self) -> Disposition {
-                if (self as u32) < Self::Echo as u32 {
-                    Disposition::Pass
-                } else if (self as u32) < Self::Malformed as u32 {
-                    Disposition::Answer
-                } else {
-                    Disposition::Drop
-                }
-            }
-
             /// The reason with number `value`, as maps carry it.
             #[must_use]
             pub const fn from_number(value: u32) -> Option<Self> {

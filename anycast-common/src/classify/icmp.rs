@@ -32,7 +32,7 @@ pub(super) fn classify<P: Packet, T: Tables>(
         match kind {
             icmp::ECHO_REQUEST if code == 0 => echo(packet, tables, id, service, datagram),
             icmp::UNREACHABLE | icmp::TIME_EXCEEDED | icmp::PARAMETER_PROBLEM => {
-                error(id, error_v4(packet, service, datagram.pack()))
+                error_v4(packet, id, service, datagram)
             }
             _ => Verdict::drop(id, Reason::IcmpOther),
         }
@@ -42,7 +42,7 @@ pub(super) fn classify<P: Packet, T: Tables>(
             icmpv6::UNREACHABLE
             | icmpv6::PACKET_TOO_BIG
             | icmpv6::TIME_EXCEEDED
-            | icmpv6::PARAMETER_PROBLEM => error(id, error_v6(packet, service, datagram.pack())),
+            | icmpv6::PARAMETER_PROBLEM => error_v6(packet, id, service, datagram),
             _ => Verdict::drop(id, Reason::IcmpOther),
         }
     }
@@ -74,26 +74,15 @@ fn echo<P: Packet, T: Tables>(
     Verdict::answer(id, Reason::Echo, answer)
 }
 
+/// RFC 792 and RFC 1191: an error quotes the IP header and at least 8 bytes of what we had sent.
 #[inline(always)]
-fn error(id: u32, ours: bool) -> Verdict {
-    if ours {
-        Verdict::pass(id, Reason::IcmpError)
-    } else {
-        Verdict::drop(id, Reason::IcmpOther)
-    }
-}
-
-/// Whether an error is about a flow of the service. RFC 792 and RFC 1191: it quotes the IP header and at
-/// least 8 bytes of what we had sent.
-#[inline(never)]
-fn error_v4<P: Packet>(packet: &P, service: &Service, datagram: u64) -> bool {
-    let datagram = Datagram::unpack(datagram);
+fn error_v4<P: Packet>(packet: &P, id: u32, service: &Service, datagram: &Datagram) -> Verdict {
     let quoted_at = datagram.transport + HEADER;
     let (Some(outer), Some(quoted)) = (
         packet.load::<{ ipv4::HEADER }>(datagram.network),
         packet.load::<{ ipv4::HEADER }>(quoted_at),
     ) else {
-        return false;
+        return Verdict::drop(id, Reason::IcmpOther);
     };
     let [first] = *field::<0, 1, _>(quoted);
     let header_length = usize::from(first & 0x0f) << 2;
@@ -105,22 +94,21 @@ fn error_v4<P: Packet>(packet: &P, service: &Service, datagram: u64) -> bool {
         || field::<12, 4, _>(quoted) != ours
         || datagram.length < HEADER + header_length + QUOTED
     {
-        return false;
+        return Verdict::drop(id, Reason::IcmpOther);
     }
     let [carried] = *field::<9, 1, _>(quoted);
-    quoted_flow(packet, service, carried, quoted_at + header_length)
+    quoted_flow(packet, id, service, carried, quoted_at + header_length)
 }
 
 /// RFC 4443 §3: as [`error_v4`]; a quoted packet with extension headers is not followed.
-#[inline(never)]
-fn error_v6<P: Packet>(packet: &P, service: &Service, datagram: u64) -> bool {
-    let datagram = Datagram::unpack(datagram);
+#[inline(always)]
+fn error_v6<P: Packet>(packet: &P, id: u32, service: &Service, datagram: &Datagram) -> Verdict {
     let quoted_at = datagram.transport + HEADER;
     let (Some(outer), Some(quoted)) = (
         packet.load::<{ ipv6::HEADER }>(datagram.network),
         packet.load::<{ ipv6::HEADER }>(quoted_at),
     ) else {
-        return false;
+        return Verdict::drop(id, Reason::IcmpOther);
     };
     let [first] = *field::<0, 1, _>(quoted);
     let ours: &[u8; 16] = field::<24, _, _>(outer);
@@ -128,23 +116,34 @@ fn error_v6<P: Packet>(packet: &P, service: &Service, datagram: u64) -> bool {
         || field::<8, 16, _>(quoted) != ours
         || datagram.length < HEADER + ipv6::HEADER + QUOTED
     {
-        return false;
+        return Verdict::drop(id, Reason::IcmpOther);
     }
     let [carried] = *field::<6, 1, _>(quoted);
-    quoted_flow(packet, service, carried, quoted_at + ipv6::HEADER)
+    quoted_flow(packet, id, service, carried, quoted_at + ipv6::HEADER)
 }
 
 /// Whether the quoted packet left from a port of the service: then the stack must hear of it.
 #[inline(always)]
-fn quoted_flow<P: Packet>(packet: &P, service: &Service, carried: u8, transport: usize) -> bool {
+fn quoted_flow<P: Packet>(
+    packet: &P,
+    id: u32,
+    service: &Service,
+    carried: u8,
+    transport: usize,
+) -> Verdict {
     let Some(quoted) = packet.load::<QUOTED>(transport) else {
-        return false;
+        return Verdict::drop(id, Reason::IcmpOther);
     };
     let has_ports =
         carried == protocol::TCP || carried == protocol::UDP || carried == protocol::SCTP;
-    if has_ports {
+    let ours = if has_ports {
         service.serves(carried, be16::<0, _>(quoted)) || service.unlisted == policy::PASS
     } else {
         service.lists_protocol(carried)
+    };
+    if ours {
+        Verdict::pass(id, Reason::IcmpError)
+    } else {
+        Verdict::drop(id, Reason::IcmpOther)
     }
 }

@@ -8,7 +8,7 @@ use super::{ipv4, ipv6};
 use crate::iana::protocol;
 use crate::packet::{Packet, be16, field};
 use crate::tables::Tables;
-use crate::verdict::Question;
+use crate::verdict::{Answer, Question};
 
 /// Where DNS is served.
 pub(super) const PORT: u16 = 53;
@@ -24,13 +24,12 @@ const OPT: usize = 11;
 /// QR, opcode and TC; all must be 0.
 const UNUSUAL: u16 = 0xfa00;
 
-#[inline(never)]
+#[inline(always)]
 pub(super) fn asked<P: Packet, T: Tables>(
     packet: &P,
     tables: &T,
-    datagram: u64,
-) -> Option<Question> {
-    let datagram = &Datagram::unpack(datagram);
+    datagram: &Datagram,
+) -> Option<Answer> {
     let ip = if datagram.is_v4() {
         ipv4::HEADER
     } else {
@@ -74,7 +73,12 @@ pub(super) fn asked<P: Packet, T: Tables>(
     if !whole || !super::source::answerable(packet, datagram) {
         return None;
     }
-    Some(Question { long, edns })
+    let question = Question { long, edns };
+    Some(if datagram.is_v4() {
+        Answer::IdentityV4(datagram.place(), question)
+    } else {
+        Answer::IdentityV6(datagram.place(), question)
+    })
 }
 
 /// Whether the question at `at` asks for `name`, in any case of letters, with TXT and CH.

@@ -39,28 +39,20 @@ pub(super) fn classify<P: Packet, T: Tables>(packet: &P, tables: &T, network: us
     if first >> 4 != 6 || network + HEADER + payload > packet.length() {
         return Verdict::drop(owner.service, Reason::Malformed);
     }
-    let chain = if is_extension(next) {
-        let packed = packed_chain(packet, next, network + HEADER, payload);
-        match Chain::unpack(packed) {
-            Ok(chain) => chain,
-            Err(reason) => return Verdict::drop(owner.service, reason),
+    match follow(packet, next, network + HEADER, payload) {
+        Ok(chain) => {
+            let datagram = Datagram {
+                network,
+                transport: network + HEADER + chain.length,
+                length: payload - chain.length,
+                protocol: chain.next,
+                icmp: protocol::ICMPV6,
+                fragment: chain.fragment,
+            };
+            transport::classify(packet, tables, owner.service, service, &datagram)
         }
-    } else {
-        Chain {
-            next,
-            length: 0,
-            fragment: Fragment::None,
-        }
-    };
-    let datagram = Datagram {
-        network,
-        transport: network + HEADER + chain.length,
-        length: payload - chain.length,
-        protocol: chain.next,
-        icmp: protocol::ICMPV6,
-        fragment: chain.fragment,
-    };
-    transport::classify(packet, tables, owner.service, service, &datagram)
+        Err(reason) => Verdict::drop(owner.service, reason),
+    }
 }
 
 /// What a chain of extension headers leads to.
@@ -69,49 +61,6 @@ struct Chain {
     /// Bytes of all extension headers, never more than the payload.
     length: usize,
     fragment: Fragment,
-}
-
-impl Chain {
-    /// The chain or the reason in one register, as [`Datagram::pack`] does it.
-    #[inline(always)]
-    fn pack(chain: &Result<Self, Reason>) -> u64 {
-        match chain {
-            Ok(chain) => {
-                u64::from(chain.next) | (chain.fragment as u64) << 8 | (chain.length as u64) << 16
-            }
-            Err(Reason::Malformed) => MALFORMED,
-            Err(_) => TOO_LONG,
-        }
-    }
-
-    #[inline(always)]
-    #[expect(clippy::cast_possible_truncation, reason = "fields of a word")]
-    fn unpack(packed: u64) -> Result<Self, Reason> {
-        match packed {
-            MALFORMED => Err(Reason::Malformed),
-            TOO_LONG => Err(Reason::HeaderChain),
-            packed => Ok(Self {
-                next: packed as u8,
-                fragment: match packed >> 8 & 0xff {
-                    0 => Fragment::None,
-                    1 => Fragment::First,
-                    _ => Fragment::Later,
-                },
-                length: (packed >> 16 & MAX_LENGTH) as usize,
-            }),
-        }
-    }
-}
-
-/// Longer than any chain that is followed.
-const MAX_LENGTH: u64 = 0x3fff;
-const _: () = assert!(MAX_EXTENSIONS as u64 * 256 * EXTENSION as u64 <= MAX_LENGTH);
-const MALFORMED: u64 = 1 << 62;
-const TOO_LONG: u64 = 1 << 63;
-
-#[inline(never)]
-fn packed_chain<P: Packet>(packet: &P, next: u8, start: usize, payload: usize) -> u64 {
-    Chain::pack(&follow(packet, next, start, payload))
 }
 
 #[inline(always)]

@@ -18,26 +18,29 @@ const LENGTHS: [u8; 2] = [6, 4];
 /// RFC 4861 §7.1.1: only a neighbour can send a hop limit of 255.
 const NEIGHBOR_HOPS: u8 = 255;
 
-/// What a request for an address comes to, in one register, as a function that is not inlined returns it:
-/// the service's id in the high half, and one of these.
-mod judged {
-    /// Not such a request.
-    pub(super) const OTHER: u64 = 0;
-    pub(super) const NOT_OURS: u64 = 1;
-    pub(super) const NO_SERVICE: u64 = 2;
-    pub(super) const PASSED: u64 = 3;
-    pub(super) const DOWN: u64 = 4;
-    pub(super) const ANSWERED: u64 = 5;
-}
-
 #[inline(always)]
 pub(super) fn arp<P: Packet, T: Tables>(packet: &P, tables: &T, network: usize) -> Verdict {
+    let Some(header) = packet.load::<ARP>(network) else {
+        return Verdict::not_ours(Reason::NotIp);
+    };
+    let request = be16::<0, _>(header) == ETHERNET
+        && be16::<2, _>(header) == ether_type::IPV4
+        && *field::<4, 2, _>(header) == LENGTHS
+        && be16::<6, _>(header) == REQUEST;
+    if !request {
+        return Verdict::not_ours(Reason::NotIp);
+    }
+    let target: &[u8; 4] = field::<24, _, _>(header);
+    let Some(owner) = tables.owner_v4(target) else {
+        return Verdict::not_ours(Reason::NotOurs);
+    };
+    // A gratuitous request asks nothing (RFC 5227 §3): it tells who else has the address.
+    let tells = field::<14, 4, _>(header) == target;
     let place = Place {
         network,
         transport: network,
     };
-    verdict(judge_arp(packet, tables, network), Answer::Arp(place))
-        .unwrap_or_else(|| Verdict::not_ours(Reason::NotIp))
+    judge(tables, owner, tells, Answer::Arp(place))
 }
 
 /// `None`: not a solicitation, to be judged as any other packet.
@@ -47,78 +50,35 @@ pub(super) fn solicitation<P: Packet, T: Tables>(
     tables: &T,
     network: usize,
 ) -> Option<Verdict> {
-    let place = Place {
-        network,
-        transport: network + ipv6::HEADER,
-    };
-    let judged = judge_solicitation(packet, tables, network);
-    verdict(judged, Answer::Advertisement(place))
-}
-
-#[inline(always)]
-fn verdict(judged: u64, answer: Answer) -> Option<Verdict> {
-    #[expect(clippy::cast_possible_truncation, reason = "halves of a word")]
-    let id = (judged >> 32) as u32;
-    match judged & 0xff {
-        judged::OTHER => None,
-        judged::NOT_OURS => Some(Verdict::not_ours(Reason::NotOurs)),
-        judged::NO_SERVICE => Some(Verdict::drop(id, Reason::NoService)),
-        judged::DOWN => Some(Verdict::drop(id, Reason::NeighborDown)),
-        judged::ANSWERED => Some(Verdict::answer(id, Reason::Neighbor, answer)),
-        _ => Some(Verdict::pass(id, Reason::NeighborPassed)),
+    let transport = network + ipv6::HEADER;
+    let message = packet.load::<SOLICITATION>(transport)?;
+    if *field::<0, 2, _>(message) != [icmpv6::NEIGHBOR_SOLICITATION, 0] {
+        return None;
     }
-}
-
-#[inline(never)]
-fn judge_arp<P: Packet, T: Tables>(packet: &P, tables: &T, network: usize) -> u64 {
-    let Some(header) = packet.load::<ARP>(network) else {
-        return judged::OTHER;
-    };
-    let request = be16::<0, _>(header) == ETHERNET
-        && be16::<2, _>(header) == ether_type::IPV4
-        && *field::<4, 2, _>(header) == LENGTHS
-        && be16::<6, _>(header) == REQUEST;
-    if !request {
-        return judged::OTHER;
-    }
-    let target: &[u8; 4] = field::<24, _, _>(header);
-    let Some(owner) = tables.owner_v4(target) else {
-        return judged::NOT_OURS;
-    };
-    // A gratuitous request asks nothing (RFC 5227 §3): it tells who else has the address.
-    let tells = field::<14, 4, _>(header) == target;
-    judge(tables, owner, tells)
-}
-
-#[inline(never)]
-fn judge_solicitation<P: Packet, T: Tables>(packet: &P, tables: &T, network: usize) -> u64 {
-    let (Some(header), Some(message)) = (
-        packet.load::<{ ipv6::HEADER }>(network),
-        packet.load::<SOLICITATION>(network + ipv6::HEADER),
-    ) else {
-        return judged::OTHER;
-    };
-    if *field::<0, 2, _>(message) != [icmpv6::NEIGHBOR_SOLICITATION, 0]
-        || *field::<7, 1, _>(header) != [NEIGHBOR_HOPS]
+    let header = packet.load::<{ ipv6::HEADER }>(network)?;
+    if *field::<7, 1, _>(header) != [NEIGHBOR_HOPS]
         || usize::from(be16::<4, _>(header)) < SOLICITATION
     {
-        return judged::OTHER;
+        return None;
     }
-    match tables.owner_v6(field::<8, 16, _>(message)) {
-        Some(owner) => judge(tables, owner, false),
-        None => judged::OTHER,
-    }
+    let owner = tables.owner_v6(field::<8, 16, _>(message))?;
+    let place = Place { network, transport };
+    Some(judge(tables, owner, false, Answer::Advertisement(place)))
 }
 
 #[inline(always)]
-fn judge<T: Tables>(tables: &T, owner: Owner, tells: bool) -> u64 {
+fn judge<T: Tables>(tables: &T, owner: Owner, tells: bool, answer: Answer) -> Verdict {
     let id = owner.service;
-    let judged = match tables.service(id) {
-        None => judged::NO_SERVICE,
-        Some(service) if service.neighbor == 0 || tells => judged::PASSED,
-        Some(service) if !service.serving() => judged::DOWN,
-        Some(_) if tables.mac().is_some() => judged::ANSWERED,
-        Some(_) => judged::PASSED,
+    let Some(service) = tables.service(id) else {
+        return Verdict::drop(id, Reason::NoService);
     };
-    judged | u64::from(id) << 32
+    if service.neighbor == 0 || tells {
+        Verdict::pass(id, Reason::NeighborPassed)
+    } else if !service.serving() {
+        Verdict::drop(id, Reason::NeighborDown)
+    } else if tables.mac().is_some() {
+        Verdict::answer(id, Reason::Neighbor, answer)
+    } else {
+        Verdict::pass(id, Reason::NeighborPassed)
+    }
 }

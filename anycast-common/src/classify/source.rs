@@ -2,23 +2,19 @@
 
 use super::transport::Datagram;
 use super::{ipv4, ipv6};
-use crate::abi::{Bucket, EVERY_SERVICE, EXEMPT, Reason, Service, feature};
+use crate::abi::{EVERY_SERVICE, EXEMPT, Reason, Service, feature};
 use crate::packet::{Packet, field};
 use crate::tables::Tables;
 
-/// Why a packet is refused for its source or for the service's limit, if it is.
-///
-/// Not inlined, as nothing is that few packets get or that is off by default: what it keeps in
-/// registers would be put on the stack by all the others.
-#[inline(never)]
+/// Why a source is refused, if it is.
+#[inline(always)]
 pub(super) fn refused<P: Packet, T: Tables>(
     packet: &P,
     tables: &T,
     id: u32,
     service: &Service,
-    datagram: u64,
+    datagram: &Datagram,
 ) -> Option<Reason> {
-    let datagram = &Datagram::unpack(datagram);
     if tables.has(feature::LISTS) && denied(packet, tables, id, service, datagram) {
         return Some(Reason::Denied);
     }
@@ -27,12 +23,6 @@ pub(super) fn refused<P: Packet, T: Tables>(
         && over_limit(packet, tables, id, service, datagram)
     {
         return Some(Reason::SourceLimited);
-    }
-    if tables.has(feature::SERVICE_LIMITS)
-        && service.packet_limit.is_set()
-        && !tables.admit(id, Bucket::Packets, &service.packet_limit)
-    {
-        return Some(Reason::ServiceLimited);
     }
     None
 }

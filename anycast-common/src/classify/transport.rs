@@ -1,11 +1,11 @@
 //! What follows the IP header, for both versions: state, fragments, ports.
 
 use super::{icmp, identity, reject, source};
-use crate::abi::{LINGERING, Reason, Service, feature, policy};
+use crate::abi::{Bucket, LINGERING, Reason, Service, feature, policy};
 use crate::iana::protocol;
 use crate::packet::{Packet, be16, field};
 use crate::tables::Tables;
-use crate::verdict::{Answer, Place, Verdict};
+use crate::verdict::{Place, Verdict};
 
 /// TCP header without options (RFC 9293 §3.1).
 pub(super) const TCP: usize = 20;
@@ -13,12 +13,6 @@ pub(super) const TCP: usize = 20;
 pub(super) const UDP: usize = 8;
 /// SCTP common header (RFC 9260 §3.1).
 const SCTP: usize = 12;
-
-/// The widest offset of an IP header that is packed.
-const NETWORK: u64 = 0x1f;
-/// The widest offset of a transport header: behind as many extension headers as are followed.
-const OFFSET: u64 = 0x3fff;
-const LENGTH: u64 = 0xffff;
 
 /// Which part of a datagram a packet holds.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -54,36 +48,6 @@ impl Datagram {
         self.icmp == protocol::ICMP
     }
 
-    /// In one register, for functions that are not inlined: on the stack the verifier refuses what the
-    /// compiler makes of small fields.
-    #[inline(always)]
-    pub(super) const fn pack(&self) -> u64 {
-        (self.network as u64 & NETWORK)
-            | ((self.transport as u64 & OFFSET) << 8)
-            | ((self.length as u64 & LENGTH) << 24)
-            | (self.protocol as u64) << 40
-            | (self.icmp as u64) << 48
-            | (self.fragment as u64) << 56
-    }
-
-    /// What [`Datagram::pack`] has packed.
-    #[inline(always)]
-    #[expect(clippy::cast_possible_truncation, reason = "fields of a word")]
-    pub(super) const fn unpack(packed: u64) -> Self {
-        Self {
-            network: (packed & NETWORK) as usize,
-            transport: (packed >> 8 & OFFSET) as usize,
-            length: (packed >> 24 & LENGTH) as usize,
-            protocol: (packed >> 40) as u8,
-            icmp: (packed >> 48) as u8,
-            fragment: match packed >> 56 {
-                0 => Fragment::None,
-                1 => Fragment::First,
-                _ => Fragment::Later,
-            },
-        }
-    }
-
     /// Where its headers are.
     #[inline(always)]
     pub(super) fn place(&self) -> Place {
@@ -109,10 +73,14 @@ pub(super) fn classify<P: Packet, T: Tables>(
     if !service.serving() {
         return when_down(packet, tables, id, service, datagram, port);
     }
-    if tables.has(feature::LISTS | feature::SOURCE_LIMITS | feature::SERVICE_LIMITS)
-        && let Some(reason) = source::refused(packet, tables, id, service, datagram.pack())
-    {
+    if let Some(reason) = source::refused(packet, tables, id, service, datagram) {
         return Verdict::drop(id, reason);
+    }
+    if tables.has(feature::SERVICE_LIMITS)
+        && service.packet_limit.is_set()
+        && !tables.admit(id, Bucket::Packets, &service.packet_limit)
+    {
+        return Verdict::drop(id, Reason::ServiceLimited);
     }
     if datagram.fragment == Fragment::Later {
         return fragment(id, service);
@@ -139,16 +107,11 @@ fn to_port<P: Packet, T: Tables>(
     datagram: &Datagram,
     port: u16,
 ) -> Verdict {
-    if port == identity::PORT
-        && tables.has(feature::IDENTITY)
+    if tables.has(feature::IDENTITY)
         && service.identity != 0
-        && let Some(question) = identity::asked(packet, tables, datagram.pack())
+        && port == identity::PORT
+        && let Some(answer) = identity::asked(packet, tables, datagram)
     {
-        let answer = if datagram.is_v4() {
-            Answer::IdentityV4(datagram.place(), question)
-        } else {
-            Answer::IdentityV6(datagram.place(), question)
-        };
         return Verdict::answer(id, Reason::Identity, answer);
     }
     if service.serves(datagram.protocol, port) {

@@ -105,7 +105,6 @@ pub(crate) fn bench_restore_length(ctx: XdpContext) -> u32 {
     clippy::needless_pass_by_value,
     reason = "`#[xdp]` calls it with a value"
 )]
-#[expect(clippy::cast_possible_truncation, reason = "halves of a word")]
 pub(crate) fn bench_spread(ctx: XdpContext) -> u32 {
     let Some(kept) = KEPT.get_ptr_mut(0) else {
         return xdp_action::XDP_ABORTED;
@@ -167,6 +166,10 @@ pub(crate) fn bench_classify(ctx: TcContext) -> i32 {
 
 /// The frame's first `N` bytes.
 #[inline(always)]
+#[expect(
+    clippy::mut_from_ref,
+    reason = "the frame is not the context's own memory"
+)]
 fn front<const N: usize>(ctx: &XdpContext) -> Option<&mut [u8; N]> {
     let start = ctx.data();
     if start + N > ctx.data_end() {
@@ -194,14 +197,14 @@ fn restore(ctx: &XdpContext) {
 
 #[inline(always)]
 fn copy(bytes: &mut [u8], words: &[u64; WORDS], from: usize, to: usize) {
-    for place in from..to {
+    for (place, word) in words.iter().enumerate().take(to).skip(from) {
         // SAFETY: callers give at least `to` words of bytes.
         unsafe {
             bytes
                 .as_mut_ptr()
                 .add(place * WORD)
                 .cast::<u64>()
-                .write_unaligned(words[place]);
+                .write_unaligned(*word);
         }
     }
 }

@@ -132,11 +132,7 @@ impl Open {
 
     /// A peer has been sent all of a generation; `changed`: with at least one prefix.
     pub(super) fn on_sent(&mut self, peer: &str, generation: u64, changed: bool, at: Instant) {
-        if !self
-            .course
-            .routes_from
-            .is_some_and(|from| from <= generation)
-        {
+        if self.course.routes_from.is_none_or(|from| from > generation) {
             return;
         }
         if let Some(phase @ None) = self.peers.get_mut(peer) {

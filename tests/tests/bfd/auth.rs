@@ -47,7 +47,7 @@ fn comes_up_and_stays(kind: AuthType, words: &'static str) {
         let router = router().expect("a router");
         let mut bird = bird(&router, &with_password(words));
         let key = key(kind, 7, "sesame");
-        let mut node = Node::start_with_key(1, &Bfd::default(), key).expect("BFD starts");
+        let mut node = Node::start_with_key(1, &Bfd::default(), key.as_ref()).expect("BFD starts");
         node.wait_until_up().expect("the session comes up");
         bird.wait_for_single(true).expect("BIRD says so too");
         node.nothing_happens_for(Duration::from_secs(3))
@@ -137,7 +137,8 @@ fn what_does_not_agree_is_discarded_counted_and_named() {
         let router = router().expect("a router");
         for (authentication, key, reason) in cases {
             let bird = bird(&router, &authentication);
-            let mut node = Node::start_with_key(1, &Bfd::default(), key).expect("BFD starts");
+            let mut node =
+                Node::start_with_key(1, &Bfd::default(), key.as_ref()).expect("BFD starts");
             node.wait_for_status(|session| {
                 session.packets.authentication >= 2
                     && session

@@ -32,7 +32,7 @@ impl Node {
     }
 
     /// The same, with a secret.
-    pub(crate) fn start_with_key(count: usize, settings: &Bfd, key: Option<Key>) -> Result<Self> {
+    pub(crate) fn start_with_key(count: usize, settings: &Bfd, key: Option<&Key>) -> Result<Self> {
         let runtime = tokio::runtime::Builder::new_current_thread()
             .enable_all()
             .build()?;
@@ -46,7 +46,7 @@ impl Node {
                 interface: Some("node1".to_owned()),
                 vrf: None,
                 settings: settings.clone(),
-                key: key.clone(),
+                key: key.cloned(),
             };
             sessions.push(runtime.block_on(manager.add(peer))?);
         }

@@ -229,7 +229,7 @@ async fn misbehave(mut stream: TcpStream, fault: Fault) {
         Fault::Silent => std::future::pending().await,
         Fault::HalfOpen => {
             let _ = stream.write_all(&SETTINGS).await;
-            std::future::pending().await
+            std::future::pending::<()>().await;
         }
         Fault::Close => {}
         Fault::Reset => drop(SockRef::from(&stream).set_linger(Some(Duration::ZERO))),

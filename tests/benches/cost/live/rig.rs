@@ -165,7 +165,7 @@ impl Rig {
             .as_array()
             .into_iter()
             .flatten()
-            .flat_map(|item| item["rule"]["expr"].as_array())
+            .filter_map(|item| item["rule"]["expr"].as_array())
             .flatten()
             .find_map(|part| part["counter"]["packets"].as_u64())
             .context("nft shows no counter")

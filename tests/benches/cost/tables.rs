@@ -131,35 +131,34 @@ impl Filled {
         v6.pin(self.directory.join(map::ADDRESSES_V6))?;
         Ok(())
     }
+}
 
-    fn services(&self, ebpf: &mut Ebpf) -> anyhow::Result<()> {
-        let mut services: Array<_, Service> = map_of(ebpf, map::SERVICES)?.try_into()?;
-        for number in 1..=LAST_SERVICE {
-            services.set(number.into(), entry(number), 0)?;
-        }
-        let mut interfaces: HashMap<_, u32, Interface> =
-            map_of(ebpf, map::INTERFACES)?.try_into()?;
-        let interface = Interface {
-            mac: NODE_MAC,
-            _padding: [0; 2],
+fn services(ebpf: &mut Ebpf) -> anyhow::Result<()> {
+    let mut services: Array<_, Service> = map_of(ebpf, map::SERVICES)?.try_into()?;
+    for number in 1..=LAST_SERVICE {
+        services.set(number.into(), entry(number), 0)?;
+    }
+    let mut interfaces: HashMap<_, u32, Interface> = map_of(ebpf, map::INTERFACES)?.try_into()?;
+    let interface = Interface {
+        mac: NODE_MAC,
+        _padding: [0; 2],
+    };
+    interfaces.insert(TEST_INTERFACE, interface, 0)?;
+    let mut identity: Array<_, abi::Identity> = map_of(ebpf, map::IDENTITY)?.try_into()?;
+    identity.set(0, records("node-1.city-a.example")?, 0)?;
+    Ok(())
+}
+
+fn lists(ebpf: &mut Ebpf, tables: Tables) -> anyhow::Result<()> {
+    let mut list: LpmTrie<_, ListV4, Listed> = map_of(ebpf, map::LIST_V4)?.try_into()?;
+    for prefix in denied().take(tables.denied as usize) {
+        let key = ListV4 {
+            scope: EVERY_SERVICE.to_be_bytes(),
+            address: prefix.octets(),
         };
-        interfaces.insert(TEST_INTERFACE, interface, 0)?;
-        let mut identity: Array<_, abi::Identity> = map_of(ebpf, map::IDENTITY)?.try_into()?;
-        identity.set(0, records("node-1.city-a.example")?, 0)?;
-        Ok(())
+        list.insert(&Key::new(SCOPE_BITS + 24, key), Listed { allow: 0 }, 0)?;
     }
-
-    fn lists(&self, ebpf: &mut Ebpf, tables: Tables) -> anyhow::Result<()> {
-        let mut list: LpmTrie<_, ListV4, Listed> = map_of(ebpf, map::LIST_V4)?.try_into()?;
-        for prefix in denied().take(tables.denied as usize) {
-            let key = ListV4 {
-                scope: EVERY_SERVICE.to_be_bytes(),
-                address: prefix.octets(),
-            };
-            list.insert(&Key::new(SCOPE_BITS + 24, key), Listed { allow: 0 }, 0)?;
-        }
-        Ok(())
-    }
+    Ok(())
 }
 
 fn map_of<'a>(ebpf: &'a mut Ebpf, name: &str) -> anyhow::Result<&'a mut aya::maps::Map> {

@@ -232,7 +232,7 @@ fn what_was_counted_and_what_is_stands_on_the_page() {
         ),
         (
             r#"anycast_transition_decided_seconds_sum{to="down"}"#,
-            "4e-5",
+            "0.00004",
         ),
         (
             r#"anycast_transition_data_plane_seconds_count{to="down",by="kernel"}"#,

@@ -22,6 +22,9 @@ const PIN: &str = "/sys/fs/bpf/anycast-metrics";
 const SOON: Duration = Duration::from_secs(30);
 const METRICS: &str = "127.0.0.1:9184";
 const PROMETHEUS: &str = "127.0.0.1:9190";
+/// In the site's directory.
+const SOCKET: &str = "anycast.sock";
+const HEALTH: &str = "healthy";
 const PINGS: u64 = 5;
 const MEMORY: f64 = 40.0 * 1024.0 * 1024.0;
 
@@ -52,11 +55,11 @@ impl Site {
         ])?;
         let bird = start_bird(&router, path)?;
 
-        let health = path.join("healthy");
+        let health = path.join(HEALTH);
         fs::write(&health, "")?;
-        let socket = path.join("anycast.sock");
+        let socket = path.join(SOCKET);
         let config = path.join("anycast.toml");
-        fs::write(&config, configuration(&socket, &health))?;
+        fs::write(&config, configuration(path))?;
         let binary = binary();
         let mut command = node.command(&binary.to_string_lossy())?;
         command.arg("run").arg("-c").arg(&config);
@@ -189,15 +192,19 @@ fn start_bird(router: &Namespace, directory: &Path) -> anyhow::Result<Process> {
     let config = directory.join("bird.conf");
     fs::write(
         &config,
-        "router id 10.0.1.1;
+        r#"router id 10.0.1.1;
 protocol device { }
+protocol bfd {
+  interface "eth0" { min rx interval 300 ms; min tx interval 300 ms; multiplier 3; };
+}
 protocol bgp node {
   local 10.0.1.1 as 65001;
   neighbor 10.0.1.2 as 64512;
   passive;
+  bfd on;
   ipv4 { import all; export none; };
 }
-",
+"#,
     )?;
     let socket = directory.join("bird.ctl");
     let mut command = router.command("bird")?;
@@ -209,10 +216,11 @@ protocol bgp node {
     Ok(bird)
 }
 
-fn configuration(socket: &Path, health: &Path) -> String {
+fn configuration(directory: &Path) -> String {
     format!(
         r#"[node]
 name = "city-a"
+state_directory = "{}"
 
 [dataplane]
 interfaces = ["eth0"]
@@ -232,6 +240,7 @@ router_id = "10.0.1.2"
 name = "router"
 address = "10.0.1.1"
 remote_as = 65001
+bfd = {{ interval = "300ms" }}
 
 [[services]]
 name = "dns"
@@ -249,8 +258,9 @@ splay = "0s"
 rise = 1
 fall = 1
 "#,
-        socket.display(),
-        health.display(),
+        directory.join("state").display(),
+        directory.join(SOCKET).display(),
+        directory.join(HEALTH).display(),
     )
 }
 
@@ -263,9 +273,11 @@ fn number(value: &Value) -> f64 {
 #[test]
 fn what_prometheus_scrapes_is_what_status_says() -> anyhow::Result<()> {
     let site = Site::start()?;
-    wait::until("the session", SOON, || {
+    wait::until("the sessions", SOON, || {
         let status = site.control.status()?;
-        Ok((status["peers"][0]["state"] == "established").then_some(()))
+        let peer = &status["peers"][0];
+        let up = peer["state"] == "established" && peer["bfd"]["state"] == "up";
+        Ok(up.then_some(()))
     })?;
     let mark = site.events.mark();
     site.live()?;
@@ -313,6 +325,10 @@ fn what_prometheus_scrapes_is_what_status_says() -> anyhow::Result<()> {
             "anycast_bgp_peer_established_total",
             &before["peers"][0]["established_count"],
         ),
+        (
+            "anycast_bfd_session_up_total",
+            &before["peers"][0]["bfd"]["times_up"],
+        ),
     ] {
         assert_eq!(site.one(expression)?, number(want), "{expression}");
     }
@@ -327,6 +343,10 @@ fn what_prometheus_scrapes_is_what_status_says() -> anyhow::Result<()> {
     );
     assert_eq!(
         site.one("anycast_bgp_peer_state{peer=\"router\",state=\"established\"}")?,
+        1.0
+    );
+    assert_eq!(
+        site.one("anycast_bfd_session_state{peer=\"router\",state=\"up\"}")?,
         1.0
     );
     let mode = before["interfaces"][0]["mode"].as_str().context("a mode")?;
@@ -499,8 +519,7 @@ fn an_address_that_is_taken_is_said_at_the_start() -> anyhow::Result<()> {
     let path = directory.path();
     let listen = taken.local_addr()?.to_string();
     let config = path.join("anycast.toml");
-    let text = configuration(&path.join("anycast.sock"), &path.join("healthy"));
-    fs::write(&config, text.replace(METRICS, &listen))?;
+    fs::write(&config, configuration(path).replace(METRICS, &listen))?;
     let output = std::process::Command::new(binary())
         .arg("run")
         .arg("-c")

@@ -107,6 +107,7 @@ impl Node {
             node: config.node.name.clone(),
             interfaces: Vec::new(),
             peers: Arc::new(NoPeers),
+            addresses: None,
         };
         let metrics = Arc::new(Metrics::new(&config.services));
         let settings = config.services.iter().zip(1..).map(settings).collect();
@@ -151,6 +152,6 @@ fn settings((service, id): (&Service, u32)) -> ServiceSettings {
         peers: None,
         orders: Orders::default(),
         maintenance_file: None,
-        attributes: std::array::from_fn(|_| Arc::new(service.attributes.up.clone())),
+        attributes: Default::default(),
     }
 }

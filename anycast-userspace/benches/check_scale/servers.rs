@@ -7,7 +7,7 @@ use std::process::{Child, Command, Stdio};
 use std::time::Duration;
 
 use anycast_userspace::config::Config;
-use tokio::io::{AsyncBufReadExt as _, AsyncReadExt as _, AsyncWriteExt as _};
+use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::{TcpListener, TcpStream, UdpSocket};
 
 /// The argument that makes this program the servers.
@@ -30,10 +30,10 @@ pub(crate) async fn serve() {
     );
     tokio::spawn(serve_dns(socket));
     tokio::spawn(serve_http(listener));
-    let mut line = String::new();
-    tokio::io::BufReader::new(tokio::io::stdin())
-        .read_line(&mut line)
+    let line = tokio::task::spawn_blocking(|| std::io::stdin().lines().next())
         .await
+        .expect("a thread that reads")
+        .expect("a line")
         .expect("an address");
     let metrics = line.trim().parse().expect("an address");
     let mut ticks = tokio::time::interval(Duration::from_secs(1));

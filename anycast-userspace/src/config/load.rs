@@ -65,14 +65,16 @@ fn syntax_problem(text: &str, error: &toml::de::Error) -> Problem {
 }
 
 /// A value of the wrong type, a missing field, an unknown key. For what stands inside a tagged table
-/// the parser only knows the table, so the key that the message names is looked up in it.
+/// the parser only knows the table, so the key that the message names is looked up in it; and of an entry
+/// that cannot be read it only knows the list.
 fn shape_problem(text: &str, places: &Places<'_>, error: &toml::de::Error) -> Problem {
     let span: Range<usize> = error.span().unwrap_or(0..0);
     let message = error.message().to_owned();
     let named = message
         .strip_prefix("unknown field `")
         .and_then(|rest| rest.split('`').next())
-        .and_then(|name| places.key_within(&span, name));
+        .and_then(|name| places.key_within(&span, name))
+        .or_else(|| places.entry_within(&span, &message));
     match named {
         Some((field, place)) => Problem {
             place,

@@ -31,20 +31,20 @@ impl<'text> Places<'text> {
     /// Where `path` (`services[0].checks[1].port`) stands. A field that is absent is placed at the
     /// nearest table around it.
     pub(super) fn of_path(&self, path: &str) -> Place {
-        place(self.text, self.walk(path).1)
+        place(self.text, self.walk(path).at)
     }
 
     /// `path` as the file has it. A path of the validator also counts the one value inside each
     /// variant of an enum (`checks[0][0].port`), of which the file knows nothing.
     pub(super) fn as_written(&self, path: &str) -> String {
-        self.walk(path).0
+        self.walk(path).written
     }
 
-    fn walk(&self, path: &str) -> (String, usize) {
+    fn walk(&self, path: &str) -> Walk<'_, 'text> {
         let mut written = String::new();
         let mut at = 0;
         let mut table = Some(self.root.get_ref());
-        let mut value: Option<&Spanned<DeValue<'_>>> = None;
+        let mut value: Option<&Spanned<DeValue<'text>>> = None;
         for step in steps(path) {
             let next = match step {
                 Step::Key(name) => {
@@ -76,7 +76,7 @@ impl<'text> Places<'text> {
                 None => (None, None),
             };
         }
-        (written, at)
+        Walk { written, at, value }
     }
 
     /// The path of the innermost value that covers `span`.
@@ -92,6 +92,32 @@ impl<'text> Places<'text> {
         let (path, at) = find_key(self.root.get_ref(), name, &path, "")?;
         Some((path, place(self.text, at)))
     }
+
+    /// The entry that `message` quotes, in the list that covers `span`.
+    pub(super) fn entry_within(
+        &self,
+        span: &Range<usize>,
+        message: &str,
+    ) -> Option<(String, Place)> {
+        let path = self.path_at(span);
+        let list = self.walk(&path).value?.get_ref().as_array()?;
+        let (index, entry) = list.iter().enumerate().find(|(_, entry)| {
+            let text = entry.get_ref().as_str();
+            text.is_some_and(|text| message.contains(&format!("`{text}`")))
+        })?;
+        let at = place(self.text, entry.span().start);
+        Some((format!("{path}[{index}]"), at))
+    }
+}
+
+/// How far a path leads.
+struct Walk<'places, 'text> {
+    /// The path as the file has it.
+    written: String,
+    /// Where its last step that is there stands.
+    at: usize,
+    /// The value at its end, if all of it is there.
+    value: Option<&'places Spanned<DeValue<'text>>>,
 }
 
 /// The line and column of a byte offset.

@@ -172,14 +172,14 @@ const FAULTS: &[Fault] = &[
         replace: "ports = [\"tcp/80\"]",
         by: "ports = [\"tcp/65536\"]",
         line: 34,
-        field: "services[1].ports",
+        field: "services[1].ports[0]",
         says: "ports go from 1 to 65535",
     },
     Fault {
         replace: "ports = [\"tcp/80\"]",
         by: "ports = [\"80\"]",
         line: 34,
-        field: "services[1].ports",
+        field: "services[1].ports[0]",
         says: "is not a port",
     },
     Fault {

@@ -222,7 +222,7 @@ fn what_was_counted_and_what_is_stands_on_the_page() {
         ),
         (r#"anycast_check_duration_seconds_count{type="tcp"}"#, "3"),
         (
-            r#"anycast_check_duration_seconds_bucket{le="0.0025",type="tcp"}"#,
+            r#"anycast_check_duration_seconds_bucket{type="tcp",le="0.0025"}"#,
             "0",
         ),
         ("anycast_check_delay_seconds_count", "3"),
@@ -232,7 +232,7 @@ fn what_was_counted_and_what_is_stands_on_the_page() {
         ),
         (
             r#"anycast_transition_decided_seconds_sum{to="down"}"#,
-            "4e-5",
+            "0.00004",
         ),
         (
             r#"anycast_transition_data_plane_seconds_count{to="down",by="kernel"}"#,

@@ -5,6 +5,7 @@ mod auth;
 mod bird;
 mod child;
 mod daemon;
+mod draining;
 mod frr;
 mod hostile;
 mod lifecycle;

@@ -64,13 +64,22 @@ pub(crate) fn run_targets(args: &Args) -> anyhow::Result<()> {
     Ok(())
 }
 
-/// The targets still compile, and clippy finds nothing in them. Needs no nightly and no cargo-fuzz.
+/// The targets still compile with the versions of their lock file, and clippy finds nothing in them. Needs
+/// no nightly, no cargo-fuzz and no C++ compiler.
 pub(crate) fn lint() -> anyhow::Result<()> {
-    ensure_compiler()?;
     run(cargo(&["fmt", "--check"]).current_dir(directory()))?;
-    run(cargo(&["clippy", "--all-targets", "--", "--deny=warnings"])
+    let clippy = [
+        "clippy",
+        "--locked",
+        "--all-targets",
+        "--",
+        "--deny=warnings",
+    ];
+    run(cargo(&clippy)
         .current_dir(directory())
-        .env("CARGO_TARGET_DIR", root().join("target")))
+        .env("CARGO_TARGET_DIR", root().join("target"))
+        // Nothing is linked, so the fuzzer need not be compiled: any file that exists stands for it.
+        .env("CUSTOM_LIBFUZZER_PATH", directory().join("Cargo.toml")))
 }
 
 fn directory() -> PathBuf {

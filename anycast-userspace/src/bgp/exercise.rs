@@ -66,7 +66,7 @@ fn is_written_as_it_was_read(message: &Message) {
 fn is_shown(message: &Message) {
     match message {
         Message::Notification(notification) => {
-            let shown = Notification::from(notification).to_string();
+            let shown = Notification::of(notification).to_string();
             assert!(!shown.chars().any(char::is_control), "{shown:?}");
         }
         Message::Open(open) => {

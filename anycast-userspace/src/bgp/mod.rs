@@ -14,9 +14,11 @@
 //!
 //! Each peer task owns its sockets, timers and Adj-RIB-Out, and shares no lock: a peer that is slow,
 //! silent or hostile cannot delay another. `connection` (one TCP connection, without I/O), `collision`,
-//! `backoff` and `wire` are pure. The types of the crates that do the coding and the states end here.
+//! `backoff` and `wire` are pure. The types of the crates that do the coding and the states end here (`boundary`).
 
 mod backoff;
+#[cfg(test)]
+mod boundary;
 mod collision;
 mod connection;
 mod discovery;

@@ -32,8 +32,9 @@ impl fmt::Display for Notification {
     }
 }
 
-impl From<&NotificationMessage> for Notification {
-    fn from(message: &NotificationMessage) -> Self {
+impl Notification {
+    /// One on the wire, in words.
+    pub(super) fn of(message: &NotificationMessage) -> Self {
         let communication = extract_shutdown_communication(message)
             .ok()
             .flatten()
@@ -117,7 +118,7 @@ mod tests {
     use super::*;
 
     fn shown(reason: Cease, communication: Option<&str>, hard: bool) -> String {
-        Notification::from(&cease(reason, communication, hard)).to_string()
+        Notification::of(&cease(reason, communication, hard)).to_string()
     }
 
     #[test]
@@ -144,14 +145,14 @@ mod tests {
     #[test]
     fn a_long_communication_is_cut_at_a_character() {
         let message = cease(Cease::AdministrativeShutdown, Some(&"ä".repeat(100)), false);
-        let text = Notification::from(&message).communication.unwrap();
+        let text = Notification::of(&message).communication.unwrap();
         assert_eq!(text, "ä".repeat(64));
     }
 
     #[test]
     fn control_characters_of_the_peer_do_not_reach_the_terminal() {
         let message = cease(Cease::AdministrativeShutdown, Some("a\u{1b}[2Jb\n"), false);
-        let text = Notification::from(&message).communication.unwrap();
+        let text = Notification::of(&message).communication.unwrap();
         assert!(!text.chars().any(char::is_control), "{text:?}");
     }
 
@@ -162,6 +163,6 @@ mod tests {
             cease_subcode::ADMINISTRATIVE_SHUTDOWN,
             bytes::Bytes::from_static(&[9, b'x']),
         );
-        assert_eq!(Notification::from(&message).communication, None);
+        assert_eq!(Notification::of(&message).communication, None);
     }
 }

@@ -10,7 +10,7 @@ from exabgp.configuration.setup import environment
 
 environment.setup("")
 
-from exabgp.bgp.message import Open, Update
+from exabgp.bgp.message import Notification, Open, Update
 from exabgp.bgp.message.direction import Direction
 from exabgp.bgp.message.open import ASN, HoldTime, RouterID, Version
 from exabgp.bgp.message.open.capability import Capabilities, Capability, Negotiated
@@ -42,8 +42,11 @@ def decoded(neighbor, negotiated, octets):
     elif kind == 2:
         update = Update.unpack_message(body, Direction.IN, negotiated)
         text = encoder.update(neighbor, "in", update, None, "", "")
+    elif kind == 3:
+        # Without the data: its decoder fails on a shutdown communication (4.2.21), and on octets that are no text.
+        words = str(Notification(body[0], body[1]))
+        text = json.dumps({"notification": {"code": body[0], "subcode": body[1], "words": words}})
     else:
-        # Its decoder of NOTIFICATIONs fails on a shutdown communication (4.2.21).
         text = json.dumps({"type": kind})
     return json.dumps(json.loads(text))
 

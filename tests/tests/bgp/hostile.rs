@@ -11,24 +11,40 @@ use crate::scripted::{KEEPALIVE, NOTIFICATION, OPEN, Scripted, UPDATE, addresses
 
 const ROUTE: &[&str] = &["192.168.250.1/32"];
 
+/// A node, the connection that it made, and one that the peer made: the peer's OPEN has come on both.
+pub(crate) struct Collision {
+    pub(crate) node: Node,
+    pub(crate) ours: Scripted,
+    pub(crate) theirs: Scripted,
+}
+
+/// A peer with this identifier; the node's is 10.0.0.1.
+pub(crate) async fn collision(identifier: [u8; 4]) -> Collision {
+    let accept = tokio::spawn(Scripted::accept(1));
+    let node = Node::start_on(
+        "listen = [\"10.0.1.1:179\"]",
+        &[(1, 65001, "source = \"10.0.1.1\"")],
+    );
+    let mut ours = accept.await.unwrap();
+    let mut theirs = Scripted::connect(1).await.unwrap();
+    for connection in [&mut ours, &mut theirs] {
+        assert_eq!(connection.read().await.unwrap().0, OPEN);
+        connection.send(&open(identifier, 90)).await.unwrap();
+    }
+    Collision { node, ours, theirs }
+}
+
 #[test]
 fn of_two_connections_the_one_of_the_higher_identifier_survives() {
-    // The node's identifier is 10.0.0.1.
     for (identifier, theirs_survives) in [([10, 0, 0, 9], true), ([9, 0, 0, 9], false)] {
         in_namespace(move || {
             runtime().block_on(async {
                 addresses(1);
-                let accept = tokio::spawn(Scripted::accept(1));
-                let mut node = Node::start_on(
-                    "listen = [\"10.0.1.1:179\"]",
-                    &[(1, 65001, "source = \"10.0.1.1\"")],
-                );
-                let mut ours = accept.await.unwrap();
-                let mut theirs = Scripted::connect(1).await.unwrap();
-                for connection in [&mut ours, &mut theirs] {
-                    assert_eq!(connection.read().await.unwrap().0, OPEN);
-                    connection.send(&open(identifier, 90)).await.unwrap();
-                }
+                let Collision {
+                    mut node,
+                    ours,
+                    theirs,
+                } = collision(identifier).await;
                 let (mut winner, mut loser) = if theirs_survives {
                     (theirs, ours)
                 } else {

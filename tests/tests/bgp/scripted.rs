@@ -29,9 +29,15 @@ pub(crate) fn message(kind: u8, body: &[u8]) -> Vec<u8> {
 
 /// An OPEN of AS 65001 for IPv4 and IPv6 unicast.
 pub(crate) fn open(identifier: [u8; 4], hold_time: u16) -> Vec<u8> {
-    let capabilities = [
+    open_with(identifier, hold_time, &[])
+}
+
+/// The same, with more capabilities.
+fn open_with(identifier: [u8; 4], hold_time: u16, more: &[u8]) -> Vec<u8> {
+    let usual = [
         1, 4, 0, 1, 0, 1, 1, 4, 0, 2, 0, 1, 2, 0, 65, 4, 0, 0, 0xFD, 0xE9,
     ];
+    let capabilities = [&usual, more].concat();
     let mut body = vec![4, 0xFD, 0xE9];
     body.extend_from_slice(&hold_time.to_be_bytes());
     body.extend_from_slice(&identifier);
@@ -98,15 +104,32 @@ impl Scripted {
         prepare: impl FnOnce(BorrowedFd<'_>) -> std::io::Result<()>,
     ) -> std::io::Result<Self> {
         let mut peer = Self::connect_prepared(link, prepare).await?;
-        peer.send(&open([10, 0, link, 2], hold_time)).await?;
-        peer.send(&message(KEEPALIVE, &[])).await?;
+        peer.shake_hands(&open([10, 0, link, 2], hold_time)).await?;
+        Ok(peer)
+    }
+
+    /// The same, with more capabilities in the OPEN.
+    pub(crate) async fn establish_with(
+        link: u8,
+        hold_time: u16,
+        capabilities: &[u8],
+    ) -> std::io::Result<Self> {
+        let mut peer = Self::connect(link).await?;
+        peer.shake_hands(&open_with([10, 0, link, 2], hold_time, capabilities))
+            .await?;
+        Ok(peer)
+    }
+
+    async fn shake_hands(&mut self, open: &[u8]) -> std::io::Result<()> {
+        self.send(open).await?;
+        self.send(&message(KEEPALIVE, &[])).await?;
         for want in [OPEN, KEEPALIVE] {
-            let (kind, body) = peer.read().await?;
+            let (kind, body) = self.read().await?;
             if kind != want {
                 return Err(std::io::Error::other(format!("type {kind}: {body:?}")));
             }
         }
-        Ok(peer)
+        Ok(())
     }
 
     pub(crate) async fn send(&mut self, octets: &[u8]) -> std::io::Result<()> {

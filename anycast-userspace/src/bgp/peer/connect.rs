@@ -106,12 +106,11 @@ impl Peer {
         match ending {
             Ending::Sent(message) => {
                 at_fault = message.code != NotificationCode::Cease;
-                self.record.error_sent(Notification::from(&message), now);
+                self.record.error_sent(Notification::of(&message), now);
                 drop(linger::close(link.stream, link.connection.outbox));
             }
             Ending::Received(message) => {
-                self.record
-                    .error_received(Notification::from(&message), now);
+                self.record.error_received(Notification::of(&message), now);
             }
             Ending::SendHoldExpired => {
                 self.record.reason = "the peer took nothing for the send hold time".to_owned();
@@ -179,7 +178,7 @@ impl Peer {
                 .negotiated()
                 .is_some_and(|n| n.peer_notification_gr);
             let message = cease(Cease::AdministrativeShutdown, communication, hard_reset);
-            self.record.error_sent(Notification::from(&message), now);
+            self.record.error_sent(Notification::of(&message), now);
             connection.cease(message);
             self.record.retire(connection.counts);
             closing.push(linger::close(stream, connection.outbox));

@@ -144,7 +144,12 @@ impl<S: Span> Packet for Frame<'_, S> {
     fn within(value: usize, limit: usize) -> Option<usize> {
         // As for addresses: what is used must be what was compared.
         let value = advance(value, 0);
-        (value <= limit).then_some(value)
+        if value > limit {
+            return None;
+        }
+        // The compiler may keep the value on the stack from before the comparison, and verifiers before
+        // Linux 6.8 do not apply the result there. The mask, which changes nothing, they see.
+        Some(advance(value, 0) & (usize::MAX >> limit.leading_zeros()))
     }
 
     #[inline(always)]

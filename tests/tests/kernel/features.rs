@@ -8,6 +8,7 @@ use anycast_userspace::config::dataplane::{
     DataPlane as Settings, Limits, Policy, Rate, SourceLimit,
 };
 use anycast_userspace::dataplane::{DataPlane, Desired, Service, State};
+use anyhow::Context as _;
 
 use crate::statistics::Line;
 
@@ -108,9 +109,9 @@ fn sets() -> Vec<(&'static str, Desired)> {
     .collect()
 }
 
-/// Loads the programs with sets of features, and prints a line for each: the plain program with every set, the
-/// other with the least and the most.
-pub(crate) fn load_all() -> anyhow::Result<()> {
+/// Loads the programs with the least and the most features. With `statistics` it loads the plain program with
+/// every set, and prints a line for each loaded program.
+pub(crate) fn load_all(statistics: bool) -> anyhow::Result<()> {
     for (program, multi_buffer) in [(abi::PROGRAM, false), (abi::PROGRAM_FRAGS, true)] {
         let settings = Settings {
             multi_buffer,
@@ -118,21 +119,30 @@ pub(crate) fn load_all() -> anyhow::Result<()> {
         };
         for (name, desired) in sets() {
             let least_or_most = name == NOTHING || name == EVERYTHING;
-            if multi_buffer && !least_or_most {
+            if !least_or_most && (multi_buffer || !statistics) {
                 continue;
             }
             let mut plane = DataPlane::load(&settings)?;
-            plane.apply(&desired)?;
-            let print = |with, explaining| {
-                let info = plane.info(explaining)?;
-                Line::of(anycast_userspace::OBJECT, program, with, &info)?.print()
-            };
-            print(name, false)?;
-            if name == EVERYTHING {
-                print(EXPLAINING, true)?;
+            plane
+                .apply(&desired)
+                .with_context(|| format!("{program} with {name}"))?;
+            if statistics {
+                print(&plane, program, name)?;
             }
             plane.unload()?;
         }
+    }
+    Ok(())
+}
+
+fn print(plane: &DataPlane, program: &'static str, with: &'static str) -> anyhow::Result<()> {
+    let line = |with, explaining| {
+        let info = plane.info(explaining)?;
+        Line::of(anycast_userspace::OBJECT, program, with, &info)?.print()
+    };
+    line(with, false)?;
+    if with == EVERYTHING {
+        line(EXPLAINING, true)?;
     }
     Ok(())
 }

@@ -2,8 +2,8 @@
 //! natively, and the `listener` programs see a socket closed. Needs root.
 //!
 //! It has no harness, so that it is one plain program that also runs where there is nothing else: in a virtual
-//! machine with another kernel. It prints a line of JSON for each loaded program, and ends with an error at the
-//! first thing that does not hold.
+//! machine with another kernel. It ends with an error at the first thing that does not hold. With `--statistics`
+//! it loads more sets of features, and prints a line of JSON for each loaded program.
 
 mod features;
 mod packets;
@@ -21,8 +21,9 @@ fn main() -> anyhow::Result<()> {
     if !filters.is_empty() && !filters.iter().any(|filter| NAME.contains(filter)) {
         return Ok(());
     }
-    features::load_all()?;
+    let statistics = std::env::args().any(|argument| argument == "--statistics");
+    features::load_all(statistics)?;
     packets::judge()?;
     packets::attach()?;
-    sockets::close_one()
+    sockets::close_one(statistics)
 }

@@ -19,15 +19,15 @@ const ADDRESS: IpAddr = IpAddr::V4(Ipv4Addr::new(127, 250, 250, 1));
 /// The kernel keeps this much of a program's name.
 const PROGRAM_NAME: usize = 15;
 
-/// Watches a socket and closes it; prints what the verifier says of the programs.
-pub(crate) fn close_one() -> anyhow::Result<()> {
+/// Watches a socket and closes it; prints with `statistics` what the verifier says of the programs.
+pub(crate) fn close_one(statistics: bool) -> anyhow::Result<()> {
     tokio::runtime::Builder::new_current_thread()
         .enable_all()
         .build()?
-        .block_on(watch_one())
+        .block_on(watch_one(statistics))
 }
 
-async fn watch_one() -> anyhow::Result<()> {
+async fn watch_one(statistics: bool) -> anyhow::Result<()> {
     let settings = settings("sockets");
     let mut plane = DataPlane::load(&settings)?;
     plane.apply(&Desired {
@@ -58,8 +58,10 @@ async fn watch_one() -> anyhow::Result<()> {
     let report = next(&mut reports).await?;
     ensure!(report.outcome.passed(), "not seen as open: {report:?}");
     plane.prove(ADDRESS)?;
-    for name in [PROGRAM_RELEASE, PROGRAM_BIND4, PROGRAM_BIND6] {
-        Line::of(listener::OBJECT, name, "", &loaded(name)?)?.print()?;
+    if statistics {
+        for name in [PROGRAM_RELEASE, PROGRAM_BIND4, PROGRAM_BIND6] {
+            Line::of(listener::OBJECT, name, "", &loaded(name)?)?.print()?;
+        }
     }
     drop(socket);
     ensure!(

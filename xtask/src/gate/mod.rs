@@ -2,7 +2,7 @@
 //!
 //! The counts come out of virtual machines whose time is instructions, so they are integers that do not depend
 //! on the machine nor on what else it does. They do depend on the kernel and on the compiler; both are kept
-//! with them.
+//! with them: as they are, 3 % is too much; with another kernel of the series 10 %, with another compiler 25 %.
 
 mod counts;
 mod judge;
@@ -44,11 +44,11 @@ pub(crate) fn run(update: bool) -> anyhow::Result<()> {
     }
     let findings = judge::compare(&kept, &found);
     print!("{}", judge::report(&kept, &found, &findings));
+    let failing = findings.iter().filter(|finding| finding.fails).count();
     ensure!(
-        findings.is_empty(),
-        "{} counts are not as kept in tests/benches/instructions.json: after a change that is meant, \
-         `cargo xtask bench --check --update` keeps the new ones",
-        findings.len()
+        failing == 0,
+        "{failing} counts are not as kept in tests/benches/instructions.json: after a change that is meant, \
+         `cargo xtask bench --check --update` keeps the new ones"
     );
     Ok(())
 }

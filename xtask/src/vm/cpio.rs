@@ -111,7 +111,7 @@ mod tests {
         let file = &bytes[directory..];
         assert_eq!(&file[..6], b"070701");
         assert_eq!(&file[54..62], b"00000005");
-        assert_eq!(&file[110..117], b"bin/a\0\0".get(..7).unwrap());
+        assert_eq!(&file[110..116], b"bin/a\0");
         assert_eq!(&file[116..124], b"hello\0\0\0");
         assert!(bytes.ends_with(b"TRAILER!!!\0\0\0\0") && bytes.len().is_multiple_of(4));
     }

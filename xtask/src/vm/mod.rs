@@ -24,7 +24,7 @@ use crate::command::say;
 use crate::packages;
 
 /// Programs that virtual machines need, and the package of each.
-const TOOLS: &[(&str, &str)] = &[
+pub(crate) const TOOLS: &[(&str, &str)] = &[
     ("dpkg-deb", "dpkg"),
     ("ip", "iproute2"),
     ("ldd", "libc-bin"),

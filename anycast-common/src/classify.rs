@@ -1,18 +1,21 @@
 //! The verdict function: the one decision about a packet, for the kernel, tests and fuzzers alike.
 //!
 //! It reads and decides; [`crate::answer()`] writes. Everything is inlined into one straight program,
-//! as the verifier of older kernels wants it.
+//! as the verifier of older kernels wants it; the program calls [`general`] as a function of its own, so that
+//! [`quick`] has the registers for itself.
 
 mod icmp;
 mod identity;
 mod ipv4;
 mod ipv6;
 mod neighbor;
+mod quick;
 mod reject;
 mod source;
 mod transport;
 
 pub(crate) use neighbor::{ARP, SOLICITATION};
+pub use quick::quick;
 
 use crate::abi::{Reason, feature};
 use crate::iana::ether_type;
@@ -28,6 +31,12 @@ const MAX_TAGS: usize = 2;
 /// Decides what becomes of a frame.
 #[inline(always)]
 pub fn classify<P: Packet, T: Tables>(packet: &P, tables: &T) -> Verdict {
+    quick(packet, tables).unwrap_or_else(|| general(packet, tables))
+}
+
+/// As [`classify()`], without the short way for common packets.
+#[inline(always)]
+pub fn general<P: Packet, T: Tables>(packet: &P, tables: &T) -> Verdict {
     let Some(ethernet) = packet.front::<ETHERNET>() else {
         return Verdict::not_ours(Reason::NotIp);
     };

@@ -1,8 +1,10 @@
 //! The way of one packet: judged, answered, counted. What decides is in `anycast_common`.
 
 use anycast_common::abi::Disposition;
-use anycast_common::{Packet as _, Verdict, answer, classify};
-use aya_ebpf::bindings::xdp_action;
+use anycast_common::classify::{general, quick};
+use anycast_common::{Packet as _, Verdict, answer};
+use aya_ebpf::EbpfContext as _;
+use aya_ebpf::bindings::{xdp_action, xdp_md};
 use aya_ebpf::programs::XdpContext;
 
 use crate::frame::{Frame, Span};
@@ -19,15 +21,39 @@ pub(crate) trait Witness {
     fn tell(ctx: &XdpContext, seen: Self::Seen, verdict: &Verdict, length: usize);
 }
 
+/// The short way for packets of the common kind; the others take the general one.
 #[inline(always)]
 pub(crate) fn judge<S: Span, W: Witness>(ctx: &XdpContext) -> u32 {
-    let mut frame = Frame::<S>::new(ctx);
-    let length = frame.length();
+    let frame = Frame::<S>::new(ctx);
     let tables = KernelTables::new(ctx);
+    match quick(&frame, &tables) {
+        Some(verdict) => finish::<S, W>(ctx, frame, &tables, verdict),
+        None => judge_in_general::<S, W>(ctx.as_ptr().cast()),
+    }
+}
+
+/// A function of its own, which costs the common packets no registers.
+#[inline(never)]
+fn judge_in_general<S: Span, W: Witness>(ctx: *mut xdp_md) -> u32 {
+    let ctx = XdpContext::new(ctx);
+    let frame = Frame::<S>::new(&ctx);
+    let tables = KernelTables::new(&ctx);
+    let verdict = general(&frame, &tables);
+    finish::<S, W>(&ctx, frame, &tables, verdict)
+}
+
+/// Answers and counts.
+#[inline(always)]
+fn finish<S: Span, W: Witness>(
+    ctx: &XdpContext,
+    mut frame: Frame<'_, S>,
+    tables: &KernelTables<'_>,
+    verdict: Verdict,
+) -> u32 {
+    let length = frame.length();
     let seen = W::see(&frame);
-    let verdict = classify(&frame, &tables);
-    let verdict = answer(&mut frame, &tables, verdict);
-    record::record(&tables, &verdict, length);
+    let verdict = answer(&mut frame, tables, verdict);
+    record::record(tables, &verdict, length);
     W::tell(ctx, seen, &verdict, length);
     match verdict.disposition() {
         Disposition::Pass => xdp_action::XDP_PASS,

@@ -59,10 +59,7 @@ fn echo<P: Packet, T: Tables>(
     if !source::answerable(packet, datagram) {
         return Verdict::drop(id, Reason::BadSource);
     }
-    if tables.has(feature::SERVICE_LIMITS)
-        && service.echo_limit.is_set()
-        && !tables.admit(id, Bucket::Echo, &service.echo_limit)
-    {
+    if over_limit(tables, id, service) {
         return Verdict::drop(id, Reason::EchoLimited);
     }
     let place = datagram.place();
@@ -72,6 +69,14 @@ fn echo<P: Packet, T: Tables>(
         Answer::EchoV6(place)
     };
     Verdict::answer(id, Reason::Echo, answer)
+}
+
+/// Whether an echo request is over the service's limit; if it is not, that takes it into account.
+#[inline(always)]
+pub(super) fn over_limit<T: Tables>(tables: &T, id: u32, service: &Service) -> bool {
+    tables.has(feature::SERVICE_LIMITS)
+        && service.echo_limit.is_set()
+        && !tables.admit(id, Bucket::Echo, &service.echo_limit)
 }
 
 /// RFC 792 and RFC 1191: an error quotes the IP header and at least 8 bytes of what we had sent.

@@ -11,6 +11,8 @@ use crate::verdict::Verdict;
 pub(crate) const HEADER: usize = 20;
 const MORE_FRAGMENTS: u16 = 0x2000;
 const FRAGMENT_OFFSET: u16 = 0x1fff;
+/// Not 0 in fragments.
+pub(super) const FRAGMENTED: u16 = MORE_FRAGMENTS | FRAGMENT_OFFSET;
 
 #[inline(always)]
 pub(super) fn classify<P: Packet, T: Tables>(packet: &P, tables: &T, network: usize) -> Verdict {
@@ -34,7 +36,7 @@ pub(super) fn classify<P: Packet, T: Tables>(packet: &P, tables: &T, network: us
     {
         return Verdict::drop(owner.service, Reason::Malformed);
     }
-    let fragment = match be16::<6, _>(header) & (MORE_FRAGMENTS | FRAGMENT_OFFSET) {
+    let fragment = match be16::<6, _>(header) & FRAGMENTED {
         0 => Fragment::None,
         MORE_FRAGMENTS => Fragment::First,
         _ => Fragment::Later,

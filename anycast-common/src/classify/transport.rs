@@ -76,10 +76,7 @@ pub(super) fn classify<P: Packet, T: Tables>(
     if let Some(reason) = source::refused(packet, tables, id, service, datagram) {
         return Verdict::drop(id, reason);
     }
-    if tables.has(feature::SERVICE_LIMITS)
-        && service.packet_limit.is_set()
-        && !tables.admit(id, Bucket::Packets, &service.packet_limit)
-    {
+    if over_limit(tables, id, service) {
         return Verdict::drop(id, Reason::ServiceLimited);
     }
     if datagram.fragment == Fragment::Later {
@@ -96,6 +93,14 @@ pub(super) fn classify<P: Packet, T: Tables>(
     } else {
         Verdict::drop(id, Reason::ProtocolUnlisted)
     }
+}
+
+/// Whether a packet is over the service's limit; if it is not, that takes it into account.
+#[inline(always)]
+pub(super) fn over_limit<T: Tables>(tables: &T, id: u32, service: &Service) -> bool {
+    tables.has(feature::SERVICE_LIMITS)
+        && service.packet_limit.is_set()
+        && !tables.admit(id, Bucket::Packets, &service.packet_limit)
 }
 
 #[inline(always)]

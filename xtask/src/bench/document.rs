@@ -5,9 +5,6 @@ use std::fmt::Write as _;
 use super::results::Results;
 use super::targets::{Bound, Judged};
 
-/// What stands behind this line of the page was written by hand and stays.
-const KEPT: &str = "<!-- What follows is not generated. -->";
-
 /// A row for each case: what it is, nanoseconds, instructions.
 pub(super) fn table(results: &Results) -> String {
     let mut text = String::from("| case | what | ns |");
@@ -49,28 +46,31 @@ pub(super) fn targets(targets: &[Judged]) -> String {
     text
 }
 
-/// The part of the present page that stays.
-pub(super) fn kept(present: &str) -> &str {
-    present.split_once(KEPT).map_or("", |(_, kept)| kept)
-}
-
 /// The page `docs/benchmarks.md`.
-pub(super) fn whole(results: &Results, judged: &[Judged], kept: &str) -> String {
+pub(super) fn whole(results: &Results, judged: &[Judged]) -> String {
     let mut text = format!(
         "# Benchmarks\n\n\
-         Written by `cargo xtask bench --write`, but for the last section. Times are the least of many short\n\
+         Written by `cargo xtask bench --write`. Times are the least of many short\n\
          test runs of the loaded program (BPF_PROG_TEST_RUN) on {}; compare them with each other,\n\
          not with those of other machines. Instructions are those of the whole run, kernel included, counted by\n\
          an emulator: they are the same everywhere. Of programs that rewrite the frame, the wrapper that\n\
          restores it has been taken off.\n\n\
          ## Targets\n\n{}\n\
          Katran is not installed by this benchmark: its counts are 535 instructions for a packet that is not to\n\
-         its address, and 205 for an echo reply less the wrapper, on Linux 6.12.\n\n\
+         its address, and 205 for an echo reply less the wrapper, on Linux 6.12.\n\
+         [Where the instructions go](benchmarks-profile.md) says why a target is missed.\n\n\
          ## A packet\n\n![What a packet costs](benchmarks-cost.svg)\n\n{}",
         results.machine,
         targets(judged),
         table(results),
     );
+    if !results.instructions.is_empty() {
+        let _infallible = writeln!(
+            text,
+            "\nInstructions are not counted of {}: other programs, and tables that take an emulator minutes to fill.",
+            results.uncounted().join(", "),
+        );
+    }
     if !results.live.is_empty() {
         text.push_str(
             "\n## The whole path\n\n\
@@ -81,10 +81,6 @@ pub(super) fn whole(results: &Results, judged: &[Judged], kept: &str) -> String 
         for (name, mpps) in &results.live {
             let _infallible = writeln!(text, "| `{name}` | {mpps:.2} |");
         }
-    }
-    let _infallible = write!(text, "\n{KEPT}{kept}");
-    if !text.ends_with('\n') {
-        text.push('\n');
     }
     text
 }
@@ -127,9 +123,13 @@ mod tests {
     }
 
     #[test]
-    fn what_was_written_by_hand_stays() {
-        let page = whole(&results(), &[], "\n\n## Profile\n\nIt is short.\n");
-        assert!(page.ends_with("## Profile\n\nIt is short.\n"));
-        assert_eq!(whole(&results(), &[], kept(&page)), page);
+    fn the_page_says_what_was_not_counted() {
+        let mut results = results();
+        results.cases.push(("peer".into(), "a peer".into()));
+        let page = whole(&results, &[]);
+        assert!(
+            page.contains("Instructions are not counted of peer:"),
+            "{page}"
+        );
     }
 }

@@ -9,12 +9,14 @@ mod plot;
 mod results;
 mod targets;
 
+use std::collections::BTreeMap;
 use std::fs;
+use std::path::Path;
 
 use anyhow::{Context as _, bail};
 
 use crate::command::{root, say};
-use crate::{gate, packages};
+use crate::{gate, packages, verify};
 use results::Results;
 
 /// Programs that the comparison needs, and the package of each.
@@ -58,10 +60,15 @@ pub(crate) fn run(args: &Args) -> anyhow::Result<()> {
         bail!("loading programs and making network namespaces takes root");
     }
     packages::ensure_tools(TOOLS)?;
-    let program = cost::build()?;
+    let program = verify::built("bench", "cost")?;
     let mut results = Results::new(cost::cases(&program)?, cost::machine());
     if !args.no_instructions {
-        results.instructions = cost::instructions(&program)?;
+        results.instructions = counts(&program)?;
+        let left_out = results.uncounted();
+        say(&format!(
+            "not counted, but measured by time: {}",
+            left_out.join(", ")
+        ));
     }
     say("measuring; keep the machine quiet");
     results.nanoseconds = cost::nanoseconds(&program, args.rounds, args.repeat)?;
@@ -78,6 +85,21 @@ pub(crate) fn run(args: &Args) -> anyhow::Result<()> {
     Ok(())
 }
 
+/// Instructions as they are compared with times: as numbers of any kind.
+fn counts(program: &Path) -> anyhow::Result<BTreeMap<String, BTreeMap<String, f64>>> {
+    let float = |count: u64| u32::try_from(count).map(f64::from);
+    gate::count_by_series(program)?
+        .into_iter()
+        .map(|(series, counts)| {
+            let counts = counts
+                .into_iter()
+                .map(|(case, count)| Ok((case, float(count)?)))
+                .collect::<anyhow::Result<_>>()?;
+            Ok((series, counts))
+        })
+        .collect()
+}
+
 fn write(results: &Results, targets: &[targets::Judged]) -> anyhow::Result<()> {
     let docs = root().join("docs");
     let write = |name: &str, content: &str| {
@@ -85,12 +107,10 @@ fn write(results: &Results, targets: &[targets::Judged]) -> anyhow::Result<()> {
         say(&format!("writing {}", path.display()));
         fs::write(&path, content).with_context(|| format!("cannot write {}", path.display()))
     };
-    let text_path = docs.join("benchmarks.md");
-    let present = fs::read_to_string(&text_path).unwrap_or_default();
-    write(
-        "benchmarks.md",
-        &document::whole(results, targets, document::kept(&present)),
-    )?;
+    write("benchmarks.md", &document::whole(results, targets))?;
     write("benchmarks-cost.svg", &plot::cost(results)?)?;
+    if results.live.is_empty() {
+        return Ok(());
+    }
     write("benchmarks-live.svg", &plot::live(results)?)
 }

@@ -38,6 +38,14 @@ impl Results {
         newest.get(case).copied()
     }
 
+    /// Cases without a count of instructions.
+    pub(super) fn uncounted(&self) -> Vec<&str> {
+        let names = self.cases.iter().map(|(name, _)| name.as_str());
+        names
+            .filter(|name| self.instructions(name).is_none())
+            .collect()
+    }
+
     fn newest(&self) -> Option<(&String, &BTreeMap<String, f64>)> {
         self.instructions.iter().max_by_key(|(series, _)| {
             series

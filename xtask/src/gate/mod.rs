@@ -33,8 +33,9 @@ pub(crate) fn run(update: bool) -> anyhow::Result<()> {
     let kept = Kept::read(&path)?;
     let kernels = vm::ensure(|series| kept.release(series))?;
     let build = Build::here(toolchain::find().context("there is no eBPF toolchain")?);
+    let program = crate::verify::built("bench", "cost")?;
     let found = Kept {
-        kernels: count_all(&kernels)?,
+        kernels: count_all(&kernels, &program)?,
         build,
     };
     if update {
@@ -53,14 +54,28 @@ pub(crate) fn run(update: bool) -> anyhow::Result<()> {
     Ok(())
 }
 
+/// Instructions per packet by series of kernels and case, with `program`, which is built.
+pub(crate) fn count_by_series(
+    program: &Path,
+) -> anyhow::Result<BTreeMap<String, BTreeMap<String, u64>>> {
+    let kernels = vm::ensure(|_| None)?;
+    let mut by_release = count_all(&kernels, program)?;
+    Ok(kernels
+        .iter()
+        .filter_map(|kernel| {
+            let counts = by_release.remove(&kernel.release)?;
+            Some((kernel.series.to_owned(), counts))
+        })
+        .collect())
+}
+
 /// All kernels at a time: each machine uses one processor.
-fn count_all(kernels: &[Kernel]) -> anyhow::Result<BTreeMap<String, Counts>> {
-    let program = crate::verify::built("bench", "cost")?;
-    let cases = cases(&program)?;
+fn count_all(kernels: &[Kernel], program: &Path) -> anyhow::Result<BTreeMap<String, Counts>> {
+    let cases = cases(program)?;
     thread::scope(|scope| {
         let running: Vec<_> = kernels
             .iter()
-            .map(|kernel| (kernel, scope.spawn(|| count(kernel, &program, &cases))))
+            .map(|kernel| (kernel, scope.spawn(|| count(kernel, program, &cases))))
             .collect();
         running
             .into_iter()

@@ -60,7 +60,12 @@ fn build() -> anyhow::Result<()> {
 /// The fuzz targets load no program, and need no toolchain for one.
 fn embed_nothing() -> anyhow::Result<()> {
     let directory = std::env::var_os("OUT_DIR").context("cargo sets OUT_DIR")?;
-    for name in ["anycast-ebpf", "anycast-listener"] {
+    for name in [
+        "anycast-ebpf",
+        "anycast-trace",
+        "anycast-listener",
+        "anycast-bench",
+    ] {
         std::fs::write(Path::new(&directory).join(name), [])?;
     }
     Ok(())

@@ -19,7 +19,7 @@ const LIMIT: Duration = Duration::from_secs(900);
 /// As [`LIMIT`], where the statistics of every set of features are asked for.
 const LONG_LIMIT: Duration = Duration::from_secs(3600);
 
-#[derive(Debug, Default, clap::Args)]
+#[derive(Debug, clap::Args)]
 pub(crate) struct Args {
     /// Load every set of features, and write docs/verifier.md; this takes some minutes
     #[arg(long)]

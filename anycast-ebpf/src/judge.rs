@@ -16,6 +16,10 @@ pub(crate) trait Witness {
     /// What it keeps of the packet in between.
     type Seen;
 
+    /// Whether common packets take the short way. The verifier walks through both ways with all that
+    /// follows them, and through what a witness does in each.
+    const SHORT_WAY: bool;
+
     fn see<S: Span>(frame: &Frame<'_, S>) -> Self::Seen;
 
     fn tell(ctx: &XdpContext, seen: Self::Seen, verdict: &Verdict, length: usize);
@@ -24,6 +28,9 @@ pub(crate) trait Witness {
 /// The short way for packets of the common kind; the others take the general one.
 #[inline(always)]
 pub(crate) fn judge<S: Span, W: Witness>(ctx: &XdpContext) -> u32 {
+    if !W::SHORT_WAY {
+        return judge_in_general::<S, W>(ctx.as_ptr().cast());
+    }
     let frame = Frame::<S>::new(ctx);
     let tables = KernelTables::new(ctx);
     match quick(&frame, &tables) {

@@ -63,6 +63,7 @@ struct Log;
 impl Witness for Log {
     /// Whether this packet's verdict is the one to log.
     type Seen = bool;
+    const SHORT_WAY: bool = false;
 
     #[inline(always)]
     fn see<S: Span>(frame: &Frame<'_, S>) -> bool {

@@ -4,7 +4,7 @@ use std::num::NonZeroU32;
 
 use anycast_common::abi::{self, feature, global, map};
 use aya::maps::Map;
-use aya::programs::Xdp;
+use aya::programs::{ProgramError, Xdp};
 use aya::{Ebpf, EbpfLoader, VerifierLogLevel};
 
 use super::desired::Ids;
@@ -40,6 +40,21 @@ pub(super) enum Purpose {
     Trace(NonZeroU32),
     /// To be run on synthetic packets: it writes its verdict to a map, and counts nothing.
     Explain,
+}
+
+/// How often a load that a signal has interrupted is tried.
+const TRIES: usize = 5;
+
+/// Loads a program. The verifier gives up with EAGAIN when a signal is pending, and wants to be asked again.
+fn load(program: &mut Xdp) -> Result<(), ProgramError> {
+    for _ in 1..TRIES {
+        match program.load() {
+            Err(ProgramError::LoadError { io_error, .. })
+                if io_error.raw_os_error() == Some(libc::EAGAIN) => {}
+            loaded => return loaded,
+        }
+    }
+    program.load()
 }
 
 /// A loaded object.
@@ -104,7 +119,7 @@ impl Loaded {
             ebpf: loader.load(object)?,
             program,
         };
-        loaded.program_mut()?.load()?;
+        load(loaded.program_mut()?)?;
         Ok(loaded)
     }
 

@@ -86,8 +86,8 @@ impl Filled {
         filled.addresses(tables)?;
         // The other maps are created with the object, once it is loaded over those that are there.
         let mut ebpf = filled.loader(tables).load(object)?;
-        filled.services(&mut ebpf)?;
-        filled.lists(&mut ebpf, tables)?;
+        services(&mut ebpf)?;
+        lists(&mut ebpf, tables)?;
         Ok(filled)
     }
 

@@ -1,10 +1,11 @@
 //! The TCP connection of a session: TTLs, ports, sources, devices.
 
+use std::io::ErrorKind;
 use std::net::SocketAddr;
 use std::os::fd::AsFd;
 use std::time::Duration;
 
-use anycast_tests::peers::{Bird, Router, in_namespace, run};
+use anycast_tests::peers::{Bird, Router, in_namespace, run, wait_until};
 use anycast_userspace::sockopt::set_min_ttl;
 use tokio::net::{TcpListener, TcpSocket};
 
@@ -18,7 +19,13 @@ fn listener(address: SocketAddr, min_ttl: u8) -> TcpListener {
     let socket = TcpSocket::new_v4().unwrap();
     socket.set_reuseaddr(true).unwrap();
     set_min_ttl(socket.as_fd(), true, min_ttl).unwrap();
-    socket.bind(address).unwrap();
+    // A process that another test starts holds the last listener's descriptor until it runs its program.
+    wait_until("the address", LIMIT, || match socket.bind(address) {
+        Err(error) if error.kind() == ErrorKind::AddrInUse => None,
+        bound => Some(bound),
+    })
+    .unwrap()
+    .unwrap();
     let listener = socket.listen(8).unwrap();
     // Its answers pass the node's GTSM.
     listener.set_ttl(255).unwrap();

@@ -209,7 +209,11 @@ fn watched_socket(file: u64) -> Option<u64> {
 #[inline(always)]
 fn note(process: u32, cookie: u64, file: u64) {
     if DOOMED.get_ptr(process).is_none() {
-        let _no_room = DOOMED.insert(process, NONE, u64::from(BPF_NOEXIST));
+        #[expect(
+            clippy::needless_borrows_for_generic_args,
+            reason = "by value it would be copied to the stack, word by word"
+        )]
+        let _no_room = DOOMED.insert(process, &NONE, u64::from(BPF_NOEXIST));
     }
     if REFERENCES.get_ptr(cookie).is_none() {
         // Lost against another processor's, which is as good.
@@ -224,15 +228,17 @@ fn note(process: u32, cookie: u64, file: u64) {
     // SAFETY: the maps free an entry only after the programs that use it have ended.
     unsafe {
         let count = &raw mut (*doomed).count;
-        let held = count.read_volatile();
-        if held >= MOST_DOOMED as u64 {
+        #[expect(
+            clippy::cast_possible_truncation,
+            reason = "BPF addresses have 64 bits"
+        )]
+        let place = count.read_volatile() as usize;
+        if place >= MOST_DOOMED {
             return;
         }
-        #[expect(clippy::cast_possible_truncation, reason = "less than MOST_DOOMED")]
-        let place = held as usize;
         (&raw mut (*doomed).files[place]).write_volatile(file);
         (&raw mut (*doomed).cookies[place]).write_volatile(cookie);
-        count.write_volatile(held + 1);
+        count.write_volatile(place as u64 + 1);
         add(references, 1);
     }
 }

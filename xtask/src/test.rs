@@ -36,7 +36,11 @@ pub(crate) fn run_all(filter: Option<&str>) -> anyhow::Result<()> {
     if let Some(filter) = filter {
         privileged.arg(filter);
     }
-    run(privileged.env("ANYCAST_BIN", binary()))
+    run(privileged
+        .env("ANYCAST_BIN", binary())
+        // A process that one test starts holds another's sockets until it runs its program; and times
+        // are measured.
+        .env("RUST_TEST_THREADS", "1"))
 }
 
 /// Where the release build puts the daemon.

@@ -108,8 +108,9 @@ async fn a_service_in_a_cgroup_below_is_seen_by_the_root_and_by_its_own_alone() 
         watch.pass().await;
         server.kill();
         let report = watch.fail().await;
-        // Without an event the resync finds it, and can tell no name.
+        // Of another group's sockets only a kill is heard, which knows no groups; else the resync finds it,
+        // and can tell no name.
         let named = report.outcome.detail().contains("released the last one");
-        assert_eq!(named, at_once, "{name}: {report:?}");
+        assert!(named || !at_once, "{name}: {report:?}");
     }
 }

@@ -1,7 +1,7 @@
 //! `/metrics` over HTTP, on an address or a Unix socket.
 //!
-//! Everything is bounded: the connections at once ([`CONNECTIONS`]; more wait in the kernel's queue), a
-//! request's head ([`HEAD_LIMIT`]; its body is not read), the time until the head is there and the time
+//! Everything is bounded: the connections at once (`CONNECTIONS`; more wait in the kernel's queue), a
+//! request's head (`HEAD_LIMIT`; its body is not read), the time until the head is there and the time
 //! of a connection. One request a connection.
 
 use std::convert::Infallible;

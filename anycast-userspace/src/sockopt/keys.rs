@@ -157,7 +157,7 @@ impl AoKey<'_> {
 ///
 /// # Errors
 /// `InvalidInput` for a key over 80 octets; otherwise the kernel's: most are built without TCP-AO, see
-/// [`has_tcp_ao`].
+/// [`super::has_tcp_ao`].
 pub fn add_ao_key(
     socket: BorrowedFd<'_>,
     peer: IpAddr,

@@ -19,6 +19,7 @@ pub(crate) fn run_all(filter: Option<&str>) -> anyhow::Result<()> {
     if filter.is_none() {
         run(&mut cargo(&[
             "test",
+            "--no-fail-fast",
             "--workspace",
             "--exclude=anycast-ebpf",
             "--exclude=anycast-tests",
@@ -32,7 +33,13 @@ pub(crate) fn run_all(filter: Option<&str>) -> anyhow::Result<()> {
     if !nix::unistd::geteuid().is_root() {
         bail!("the rest of the tests load XDP programs and make network namespaces: run as root");
     }
-    let mut privileged = cargo(&["test", "--package=anycast-tests", "--lib", "--tests"]);
+    let mut privileged = cargo(&[
+        "test",
+        "--no-fail-fast",
+        "--package=anycast-tests",
+        "--lib",
+        "--tests",
+    ]);
     if let Some(filter) = filter {
         privileged.arg(filter);
     }

@@ -129,11 +129,13 @@ impl<T: SocketTable> Task<T> {
     async fn look_at(&mut self, ports: &BTreeSet<Port>) -> Result<(), ListenerError> {
         let mut findings = BTreeMap::new();
         // What the program has done is a failure whatever else is found, and reading takes a while.
-        self.drop_released(ports);
+        self.drop_released();
         self.install(ports, &mut findings)?;
-        let (down, rest) = findings
-            .into_iter()
-            .partition(|(_, finding)| finding.emptied.iter().any(|slot| slot.down_at != 0));
+        let (down, rest) = findings.into_iter().partition(|(_, finding)| {
+            // One that seems to be served all the same is just being released: reading will show it.
+            !finding.plan.unserved.is_empty()
+                && finding.emptied.iter().any(|slot| slot.down_at != 0)
+        });
         self.report(down).await;
         let findings = self.read(ports, rest).await?;
         self.report(findings).await;
@@ -197,7 +199,7 @@ impl<T: SocketTable> Task<T> {
             self.read_sockets(ports).await;
             // A socket that is no longer listed has been reported before it went.
             self.take_events();
-            self.drop_released(ports);
+            self.drop_released();
             let mut again = self.install(ports, &mut findings)?;
             for (port, binds) in binds {
                 self.kernel.saw_binds(port, binds)?;
@@ -229,8 +231,9 @@ impl<T: SocketTable> Task<T> {
         }
     }
 
-    fn drop_released(&mut self, ports: &BTreeSet<Port>) {
-        for port in ports {
+    /// Forgets released sockets, of every port: a check is judged by all its ports, whichever is read.
+    fn drop_released(&mut self) {
+        for (port, _) in self.released.values() {
             if let Some(sockets) = self.sockets.get_mut(port) {
                 sockets.retain(|socket| !self.released.contains_key(&socket.cookie));
             }

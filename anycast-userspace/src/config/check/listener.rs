@@ -30,8 +30,8 @@ pub struct ListenerCheck {
     #[garde(inner(inner(custom(can_be_watched))))]
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub ports: Option<Vec<Port>>,
-    /// The cgroup v2 directory whose sockets are followed, with all below it (default: the root of
-    /// the hierarchy).
+    /// The cgroup v2 directory, with all below it, whose sockets' releases are seen at once (default: the
+    /// root of the hierarchy); others are found missing within a second. A kill is heard of any group.
     #[garde(inner(custom(crate::config::paths::absolute)))]
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub cgroup: Option<PathBuf>,

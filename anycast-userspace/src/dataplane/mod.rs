@@ -15,14 +15,14 @@ mod loader;
 mod maps;
 mod pins;
 mod probe;
+mod proof;
 mod reconcile;
+mod room;
 mod trace;
 
-use std::net::IpAddr;
 use std::num::NonZeroU32;
 
-use anycast_common::Reason;
-use anycast_common::abi::{Disposition, NO_SERVICE, feature, map};
+use anycast_common::abi::{NO_SERVICE, feature, map};
 use aya::programs::ProgramInfo;
 
 pub use address_counters::{AddressCount, AddressCountReader};
@@ -37,14 +37,11 @@ pub use trace::VerdictLog;
 use crate::config::dataplane::{DataPlane as Settings, Mode};
 use attach::Held;
 use desired::Ids;
-use error::setting_of;
 use loader::{Loaded, MAPS, Purpose};
 use maps::Maps;
 use pins::PinDirectory;
 use reconcile::{Contents, diff};
-
-/// XDP_TX of the kernel's `enum xdp_action`.
-const XDP_TX: u32 = 3;
+use room::{Room, fits};
 
 /// The loaded program with its maps.
 ///
@@ -66,13 +63,6 @@ pub struct DataPlane {
     features: u64,
     /// One of how many verdicts is logged, if any.
     trace: Option<NonZeroU32>,
-}
-
-#[derive(Clone, Copy, Debug)]
-struct Room {
-    addresses: usize,
-    services: usize,
-    prefixes: usize,
 }
 
 impl DataPlane {
@@ -314,69 +304,6 @@ impl DataPlane {
         self.maps.writes()
     }
 
-    /// Proves that the loaded program serves `address`: runs it on an echo request, and requires an
-    /// answer of the program that is attached and the reason of its explaining twin. A request that lists
-    /// or limits refuse proves as much, since they are asked only of a service that is up.
-    ///
-    /// The request is counted as any packet is.
-    ///
-    /// # Errors
-    /// [`DataPlaneError::NotProved`] with what was done instead, [`DataPlaneError::Run`].
-    pub fn prove(&self, address: IpAddr) -> Result<Explained, DataPlaneError> {
-        let frame = probe::echo_request(address);
-        // In this order, so that a limit that has room for one more shows as a limit, not as a drop.
-        let outcome = probe::run(self.serving.program()?, &frame)?;
-        let explained = self.explain(&frame)?;
-        let answered = explained.reason == Reason::Echo
-            && outcome.action == XDP_TX
-            && outcome.frame == explained.frame;
-        if answered || serves_but_refuses(explained.reason) {
-            return Ok(explained);
-        }
-        Err(DataPlaneError::NotProved {
-            address,
-            found: format!(
-                "verdict {} ({:?}), XDP action {}",
-                explained.reason.name(),
-                explained.disposition,
-                outcome.action
-            ),
-        })
-    }
-
-    /// Runs the loaded program on a frame and says its verdict and reason. Nothing is counted.
-    ///
-    /// # Errors
-    /// [`DataPlaneError::Run`]; the kernel takes frames from 14 bytes to about a page.
-    pub fn explain(&self, frame: &[u8]) -> Result<Explained, DataPlaneError> {
-        let before = self.maps.explanation()?.sequence;
-        let outcome = probe::run(self.explaining.program()?, frame)?;
-        let found = self.maps.explanation()?;
-        let disposition = [Disposition::Pass, Disposition::Drop, Disposition::Answer]
-            .into_iter()
-            .find(|known| *known as u32 == found.disposition);
-        match (disposition, Reason::from_number(found.reason)) {
-            (Some(disposition), Some(reason)) if found.sequence != before => Ok(Explained {
-                disposition,
-                reason,
-                service: self.ids.name(found.service).map(str::to_owned),
-                frame: outcome.frame,
-            }),
-            _ => Err(DataPlaneError::Load(format!(
-                "map {} holds no verdict after a run",
-                map::EXPLANATION
-            ))),
-        }
-    }
-
-    /// Runs the very program that is attached on a frame. It counts the frame.
-    ///
-    /// # Errors
-    /// [`DataPlaneError::Run`].
-    pub fn run(&self, frame: &[u8]) -> Result<Outcome, DataPlaneError> {
-        probe::run(self.serving.program()?, frame)
-    }
-
     /// Reads the counters.
     ///
     /// # Errors
@@ -443,45 +370,5 @@ const fn always(settings: &Settings) -> u64 {
         feature::ADDRESS_COUNTERS
     } else {
         0
-    }
-}
-
-/// Whether a request was refused for its source or its rate: the program comes to such reasons only after
-/// it has found the service to be up.
-const fn serves_but_refuses(reason: Reason) -> bool {
-    matches!(
-        reason,
-        Reason::Denied | Reason::SourceLimited | Reason::ServiceLimited | Reason::EchoLimited
-    )
-}
-
-impl Room {
-    fn check(&self, wanted: &Contents, ids: &Ids) -> Result<(), DataPlaneError> {
-        let (v4, v6) = wanted.address_counts();
-        let (list_v4, list_v6) = wanted.prefix_counts();
-        for (map, room, needed) in [
-            (map::LIST_V4, self.prefixes, list_v4),
-            (map::LIST_V6, self.prefixes, list_v6),
-            (map::ADDRESSES_V4, self.addresses, v4),
-            (map::ADDRESSES_V6, self.addresses, v6),
-            (map::SERVICES, self.services, ids.highest() as usize),
-        ] {
-            fits(map, room, needed)?;
-        }
-        Ok(())
-    }
-}
-
-/// # Errors
-/// [`DataPlaneError::Full`].
-fn fits(map: &'static str, room: usize, needed: usize) -> Result<(), DataPlaneError> {
-    match setting_of(map) {
-        Some(setting) if needed > room => Err(DataPlaneError::Full {
-            map,
-            room,
-            needed,
-            setting,
-        }),
-        _ => Ok(()),
     }
 }

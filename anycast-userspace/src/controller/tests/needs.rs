@@ -5,12 +5,13 @@ use std::time::{Duration, Instant};
 
 use tokio::sync::{mpsc, watch};
 
-use super::{Modes, NoPeers, settings};
+use super::rig::{NoPeers, settings};
 use crate::checks::Report;
 use crate::controller::{Channels, Controller, Facts, ServiceSettings};
 use crate::events::EventKind;
 use crate::health::{FailureKind, HealthVerdict, Outcome};
 use crate::metrics::Metrics;
+use crate::planes::Modes;
 use crate::rib::DesiredRoutes;
 use crate::words::{Saved, Words};
 

@@ -1,7 +1,16 @@
 //! Every transition is told once, and completed once, with the time of each step.
 
-use super::*;
-use crate::events::{Completion, MapWriter, PeerPhase, Phases, Sent};
+use std::time::{Duration, Instant};
+
+use tokio::time::timeout;
+
+use super::rig::{PATIENCE, Rig, report};
+use crate::checks::Report;
+use crate::control::protocol::{Operation, Request, Response};
+use crate::control::server::Answer;
+use crate::events::{Completion, EventKind, MapWriter, PeerPhase, Phases, Sent};
+use crate::health::{FailureKind, Outcome};
+use crate::state::ServiceState;
 
 /// The events until the completion of the transition to a state, that one last.
 async fn until_completed(rig: &mut Rig, state: ServiceState) -> (Vec<EventKind>, Phases) {

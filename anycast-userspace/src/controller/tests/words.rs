@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 use tokio::sync::watch;
 use tokio::time::timeout;
 
-use super::{PATIENCE, Rig, settings};
+use super::rig::{PATIENCE, Rig, settings};
 use crate::control::protocol::{Operation, Request, Response, ServiceStatus};
 use crate::control::server::Answer;
 use crate::controller::ServiceSettings;

@@ -11,27 +11,25 @@ use crate::frame::{Frame, Span};
 use crate::record;
 use crate::tables::KernelTables;
 
-/// Who is shown a packet as it came, and its verdict once that is final.
+/// Who is shown a packet as it came, before it is judged, and its verdict once that is final.
 pub(crate) trait Witness {
-    /// What it keeps of the packet in between.
-    type Seen;
-
     /// Whether common packets take the short way. The verifier walks through both ways with all that
     /// follows them, and through what a witness does in each.
     const SHORT_WAY: bool;
 
-    fn see<S: Span>(frame: &Frame<'_, S>) -> Self::Seen;
+    fn see<S: Span>(frame: &Frame<'_, S>);
 
-    fn tell(ctx: &XdpContext, seen: Self::Seen, verdict: &Verdict, length: usize);
+    fn tell(ctx: &XdpContext, verdict: &Verdict, length: usize);
 }
 
 /// The short way for packets of the common kind; the others take the general one.
 #[inline(always)]
 pub(crate) fn judge<S: Span, W: Witness>(ctx: &XdpContext) -> u32 {
+    let frame = Frame::<S>::new(ctx);
+    W::see(&frame);
     if !W::SHORT_WAY {
         return judge_in_general::<S, W>(ctx.as_ptr().cast());
     }
-    let frame = Frame::<S>::new(ctx);
     let tables = KernelTables::new(ctx);
     match quick(&frame, &tables) {
         Some(verdict) => finish::<S, W>(ctx, frame, &tables, verdict),
@@ -58,10 +56,9 @@ fn finish<S: Span, W: Witness>(
     verdict: Verdict,
 ) -> u32 {
     let length = frame.length();
-    let seen = W::see(&frame);
     let verdict = answer(&mut frame, tables, verdict);
     record::record(tables, &verdict, length);
-    W::tell(ctx, seen, &verdict, length);
+    W::tell(ctx, &verdict, length);
     match verdict.disposition() {
         Disposition::Pass => xdp_action::XDP_PASS,
         Disposition::Drop => xdp_action::XDP_DROP,

@@ -44,14 +44,13 @@ pub(crate) fn anycast_xdp_frags(ctx: XdpContext) -> u32 {
 struct Nobody;
 
 impl Witness for Nobody {
-    type Seen = ();
     const SHORT_WAY: bool = true;
 
     #[inline(always)]
     fn see<S: Span>(_frame: &Frame<'_, S>) {}
 
     #[inline(always)]
-    fn tell(_ctx: &XdpContext, _seen: (), _verdict: &Verdict, _length: usize) {}
+    fn tell(_ctx: &XdpContext, _verdict: &Verdict, _length: usize) {}
 }
 
 #[cfg(not(target_arch = "bpf"))]

@@ -20,10 +20,11 @@ mod tables;
 use anycast_common::Verdict;
 use anycast_common::abi::{SAMPLE, Sampler};
 use anycast_common::describe::describe;
-use aya_ebpf::Global;
+use aya_ebpf::bindings::xdp_md;
 use aya_ebpf::btf_maps::PerCpuArray;
 use aya_ebpf::macros::{btf_map, xdp};
 use aya_ebpf::programs::XdpContext;
+use aya_ebpf::{EbpfContext as _, Global};
 use aya_log_ebpf::info;
 
 use crate::frame::{Frame, Linear, MultiBuffer, Span};
@@ -61,29 +62,15 @@ pub(crate) fn anycast_xdp_frags(ctx: XdpContext) -> u32 {
 struct Log;
 
 impl Witness for Log {
-    /// Whether this packet's verdict is the one to log.
-    type Seen = bool;
     const SHORT_WAY: bool = false;
 
     #[inline(always)]
-    fn see<S: Span>(frame: &Frame<'_, S>) -> bool {
-        let Some(sampler) = sampler() else {
-            return false;
-        };
-        sampler.since += 1;
-        if sampler.since < TRACE_EVERY.load() {
-            return false;
-        }
-        sampler.since = 0;
-        describe(frame, &mut sampler.sample.packet);
-        true
+    fn see<S: Span>(frame: &Frame<'_, S>) {
+        take_sample(frame);
     }
 
     #[inline(always)]
-    fn tell(ctx: &XdpContext, seen: bool, verdict: &Verdict, length: usize) {
-        if !seen {
-            return;
-        }
+    fn tell(ctx: &XdpContext, verdict: &Verdict, length: usize) {
         let Some(sampler) = sampler() else {
             return;
         };
@@ -95,10 +82,39 @@ impl Witness for Log {
         {
             sample.length = length as u32;
         }
-        // SAFETY: a `Sample` is its bytes, without implicit padding.
-        let bytes = unsafe { &*core::ptr::from_ref(sample).cast::<[u8; SAMPLE]>() };
-        info!(ctx, "{:x}", bytes.as_slice());
+        log(ctx.as_ptr().cast());
     }
+}
+
+/// Describes the packet if its verdict is the one to log.
+///
+/// Whether it is stands in the map alone: what the verifier knows of it, it would follow along every way
+/// that a packet takes afterwards. For the same reason this and [`log`] are functions of their own, and
+/// the verdict reaches `log` through the map.
+#[inline(never)]
+fn take_sample<S: Span>(frame: &Frame<'_, S>) {
+    let Some(sampler) = sampler() else {
+        return;
+    };
+    sampler.since += 1;
+    if sampler.since >= TRACE_EVERY.load() {
+        sampler.since = 0;
+        describe(frame, &mut sampler.sample.packet);
+    }
+}
+
+/// Logs the sample, if this packet is one.
+#[inline(never)]
+fn log(ctx: *mut xdp_md) {
+    let Some(sampler) = sampler() else {
+        return;
+    };
+    if sampler.since != 0 {
+        return;
+    }
+    // SAFETY: a `Sample` is its bytes, without implicit padding.
+    let bytes = unsafe { &*core::ptr::from_ref(&sampler.sample).cast::<[u8; SAMPLE]>() };
+    info!(&XdpContext::new(ctx), "{:x}", bytes.as_slice());
 }
 
 /// This CPU's own.

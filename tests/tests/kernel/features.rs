@@ -1,6 +1,7 @@
 //! The XDP programs with the features that configurations ask for, each loaded as the daemon loads it.
 
 use std::net::IpAddr;
+use std::num::NonZeroU32;
 use std::path::PathBuf;
 
 use anycast_common::abi;
@@ -16,6 +17,8 @@ const NOTHING: &str = "nothing optional";
 const EVERYTHING: &str = "everything";
 /// The row of the programs that explain, which are loaded beside the serving ones.
 const EXPLAINING: &str = "everything, explaining";
+/// The row of the programs that log verdicts.
+const TRACING: &str = "everything, logging verdicts";
 
 /// Settings with a pin directory of their own.
 pub(crate) fn settings(name: &str) -> Settings {
@@ -109,8 +112,8 @@ fn sets() -> Vec<(&'static str, Desired)> {
     .collect()
 }
 
-/// Loads the programs with the least and the most features. With `statistics` it loads the plain program with
-/// every set, and prints a line for each loaded program.
+/// Loads the programs with the least and the most features, and those that log verdicts with the most. With
+/// `statistics` it loads the plain program with every set, and prints a line for each loaded program.
 pub(crate) fn load_all(statistics: bool) -> anyhow::Result<()> {
     for (program, multi_buffer) in [(abi::PROGRAM, false), (abi::PROGRAM_FRAGS, true)] {
         let settings = Settings {
@@ -130,8 +133,29 @@ pub(crate) fn load_all(statistics: bool) -> anyhow::Result<()> {
                 print(&plane, program, name)?;
             }
             plane.unload()?;
+            if name == EVERYTHING {
+                load_tracing(&settings, &desired, program, statistics)?;
+            }
         }
     }
+    Ok(())
+}
+
+fn load_tracing(
+    settings: &Settings,
+    desired: &Desired,
+    program: &'static str,
+    statistics: bool,
+) -> anyhow::Result<()> {
+    let mut plane = DataPlane::load_tracing(settings, NonZeroU32::MIN)?;
+    plane
+        .apply(desired)
+        .with_context(|| format!("{program} with {TRACING}"))?;
+    if statistics {
+        let object = anycast_userspace::TRACING_OBJECT;
+        Line::of(object, program, TRACING, &plane.info(false)?)?.print()?;
+    }
+    plane.unload()?;
     Ok(())
 }
 

@@ -35,7 +35,7 @@ pub async fn run<P: Plane>(
     mut requests: mpsc::Receiver<CountersRequest>,
 ) -> P {
     let mut installed: Vec<Option<DataPlaneMode>> = Vec::new();
-    let mut failed = false;
+    let mut retry_at: Option<tokio::time::Instant> = None;
     loop {
         tokio::select! {
             biased;
@@ -44,7 +44,7 @@ pub async fn run<P: Plane>(
                     return plane;
                 }
             }
-            () = tokio::time::sleep(RETRY), if failed => {}
+            () = until(retry_at) => {}
             Some(request) = requests.recv() => {
                 let counters = plane.counters().unwrap_or_else(|error| {
                     tracing::warn!(%error, "counters");
@@ -57,13 +57,22 @@ pub async fn run<P: Plane>(
         }
         let wanted = modes.borrow_and_update().clone();
         let report = apply(&mut plane, &mut installed, &wanted);
-        failed = !report.failures.is_empty();
+        retry_at = (!report.failures.is_empty()).then(|| tokio::time::Instant::now() + RETRY);
         if reports.send(report).await.is_err() {
             return plane;
         }
     }
 }
 
+async fn until(at: Option<tokio::time::Instant>) {
+    match at {
+        Some(at) => tokio::time::sleep_until(at).await,
+        None => std::future::pending().await,
+    }
+}
+
+/// Writes what differs. What is to be proved is written in any case: the kernel may have taken it down by
+/// itself since.
 fn apply<P: Plane>(
     plane: &mut P,
     installed: &mut Vec<Option<DataPlaneMode>>,
@@ -73,7 +82,7 @@ fn apply<P: Plane>(
     let mut writes = 0;
     let mut failures = Vec::new();
     for (service, (&mode, installed)) in wanted.modes.iter().zip(installed).enumerate() {
-        if *installed == Some(mode) {
+        if *installed == Some(mode) && wanted.prove.binary_search(&service).is_err() {
             continue;
         }
         match plane.set_mode(service, mode) {
@@ -160,7 +169,7 @@ mod tests {
     }
 
     #[test]
-    fn a_proof_is_given_even_if_the_entry_is_already_as_wanted() {
+    fn what_is_to_be_proved_is_written_even_if_the_kernel_took_it_down_meanwhile() {
         let mut plane = Recorded::default();
         let mut installed = vec![Some(DataPlaneMode::Up)];
         let report = apply(
@@ -168,7 +177,8 @@ mod tests {
             &mut installed,
             &modes(9, &[DataPlaneMode::Up], &[0]),
         );
-        assert_eq!((report.writes, report.proofs), (0, vec![(0, Ok(()))]));
+        assert_eq!((report.writes, report.proofs), (1, vec![(0, Ok(()))]));
+        assert_eq!(plane.log, ["0 Up", "prove 0"]);
     }
 
     #[test]

@@ -42,7 +42,9 @@ impl Peers {
         let Some(bgp) = &config.bgp else {
             return Ok(());
         };
-        let (events, received) = mpsc::channel(planes::REPORTS);
+        // One generation can make every session report before any report is taken: the speaker does not wait.
+        let sessions: usize = bgp.peers.iter().map(config::bgp::Peer::session_limit).sum();
+        let (events, received) = mpsc::channel(planes::REPORTS.max(4 * sessions));
         *self.speaker.lock().await = Some(Speaker::spawn(bgp, routes, &events)?);
         tokio::spawn(carry(received, reports));
         self.watch_liveness(bgp).await

@@ -7,6 +7,8 @@ use tokio::signal::unix::{Signal, SignalKind, signal};
 pub(super) struct Signals {
     interrupt: Signal,
     terminate: Signal,
+    /// The terminal has gone: nothing is read again, so this ends the daemon as well.
+    hang_up: Signal,
 }
 
 impl Signals {
@@ -14,6 +16,7 @@ impl Signals {
         Ok(Self {
             interrupt: signal(SignalKind::interrupt()).context("cannot hear SIGINT")?,
             terminate: signal(SignalKind::terminate()).context("cannot hear SIGTERM")?,
+            hang_up: signal(SignalKind::hangup()).context("cannot hear SIGHUP")?,
         })
     }
 
@@ -22,6 +25,7 @@ impl Signals {
         tokio::select! {
             _ = self.interrupt.recv() => "SIGINT".to_owned(),
             _ = self.terminate.recv() => "SIGTERM".to_owned(),
+            _ = self.hang_up.recv() => "SIGHUP".to_owned(),
         }
     }
 }

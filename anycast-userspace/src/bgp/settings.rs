@@ -111,6 +111,9 @@ fn entry(bgp: &config::Bgp, peer: &config::bgp::Peer) -> Result<Entry, Error> {
     })
 }
 
+/// TCP_MD5SIG_MAXKEYLEN and TCP_AO_MAXKEYLEN of the kernel.
+const LONGEST_SECRET: usize = 80;
+
 /// The secret itself, or the first line of its file.
 fn secret(
     peer: &config::bgp::Peer,
@@ -127,7 +130,11 @@ fn secret(
     };
     let text = std::fs::read_to_string(path).map_err(unreadable)?;
     match text.lines().next() {
-        Some(line) if !line.is_empty() => Ok(Some(Password::new(line))),
+        Some(line) if (1..=LONGEST_SECRET).contains(&line.len()) => Ok(Some(Password::new(line))),
+        Some(line) if !line.is_empty() => Err(unreadable(io::Error::other(format!(
+            "its first line has {} octets, where the kernel takes {LONGEST_SECRET}",
+            line.len()
+        )))),
         Some(_) | None => Err(unreadable(io::Error::other("its first line is empty"))),
     }
 }

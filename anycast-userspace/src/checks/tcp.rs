@@ -12,7 +12,7 @@ use super::combine::every;
 use super::probe::{Failure, targets};
 use super::tls::TlsProbe;
 use crate::config::check::TcpCheck;
-use crate::health::Outcome;
+use crate::health::{FailureKind, Outcome};
 
 pub(super) struct TcpProbe {
     targets: Vec<SocketAddr>,
@@ -48,5 +48,12 @@ impl TcpProbe {
 pub(super) async fn connect(target: SocketAddr) -> Result<TcpStream, Failure> {
     let stream = TcpStream::connect(target).await?;
     SockRef::from(&stream).set_linger(Some(Duration::ZERO))?;
+    // With nobody listening on a port of the ephemeral range, the kernel can connect it to itself.
+    if stream.local_addr()? == stream.peer_addr()? {
+        return Err(Failure::new(
+            FailureKind::Refused,
+            "nobody listens there: the connection met itself",
+        ));
+    }
     Ok(stream)
 }

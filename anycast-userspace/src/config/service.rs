@@ -278,15 +278,21 @@ fn announcers() -> BTreeSet<Announcer> {
 }
 
 fn unicast(addresses: &[IpAddr], _: &()) -> garde::Result {
-    match addresses
-        .iter()
-        .find(|address| address.is_unspecified() || address.is_multicast() || address.is_loopback())
-    {
+    match addresses.iter().find(|address| !is_announceable(address)) {
         Some(address) => Err(garde::Error::new(format!(
             "{address} is not a unicast address that could be announced"
         ))),
         None => Ok(()),
     }
+}
+
+/// Link-local addresses are no route's, and no packet has a mapped one.
+fn is_announceable(address: &IpAddr) -> bool {
+    let special = match address {
+        IpAddr::V4(v4) => v4.is_broadcast() || v4.is_link_local() || v4.octets()[0] == 0,
+        IpAddr::V6(v6) => v6.to_ipv4_mapped().is_some() || v6.is_unicast_link_local(),
+    };
+    !special && !address.is_unspecified() && !address.is_multicast() && !address.is_loopback()
 }
 
 fn holds_an_address(addresses: &[IpAddr]) -> impl FnOnce(&Vec<IpNet>, &()) -> garde::Result + '_ {

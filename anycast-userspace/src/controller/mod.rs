@@ -157,6 +157,8 @@ impl Controller {
         let mut stop = std::pin::pin!(stop);
         loop {
             self.publish();
+            // Where no peer is up, nobody else will say that a withdrawal is done.
+            self.note_withdrawals();
             let deadline = self.deadline();
             tokio::select! {
                 biased;

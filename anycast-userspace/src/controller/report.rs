@@ -77,18 +77,19 @@ impl Controller {
         self.note(index, change);
         // A verdict that changes nothing prompts nothing later.
         self.services[index].prompt = None;
-        self.tell_those_who_need(index, transition.to, seen, now);
+        self.tell_those_who_need(index, seen, now);
     }
 
-    /// Nothing needs itself, so this ends.
-    fn tell_those_who_need(
-        &mut self,
-        index: usize,
-        verdict: HealthVerdict,
-        seen: Instant,
-        now: Instant,
-    ) {
-        let needed = self.services[index].name().to_owned();
+    /// Tells what the service is to those that need it: down while an operator keeps it away, otherwise what
+    /// its checks say. Nothing needs itself, so this ends.
+    pub(super) fn tell_those_who_need(&mut self, index: usize, seen: Instant, now: Instant) {
+        let service = &self.services[index];
+        let verdict = if service.life.is_away() {
+            HealthVerdict::Down
+        } else {
+            service.health.verdict()
+        };
+        let needed = service.name().to_owned();
         for other in 0..self.services.len() {
             let transition = self.services[other].health.on_need(&needed, verdict, now);
             self.on_health_by(other, transition, Cause::at(seen), now);

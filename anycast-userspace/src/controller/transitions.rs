@@ -46,6 +46,7 @@ impl Controller {
         let open = Open::new(self.transitions, (from, to), course, told, announced);
         self.open.insert(index, open);
         self.complete_done();
+        self.tell_those_who_need(index, now, now);
     }
 
     /// The maps hold a generation.

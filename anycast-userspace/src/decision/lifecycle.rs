@@ -104,6 +104,11 @@ impl Lifecycle {
         self.word
     }
 
+    /// Whether an operator's word has taken the service out: neither served nor announced for it.
+    pub fn is_away(&self) -> bool {
+        matches!(self.phase, Phase::Drained | Phase::Disabled)
+    }
+
     /// Whether the map entry is being written and awaits its proof.
     pub fn awaits_proof(&self) -> bool {
         matches!(self.phase, Phase::Installing { .. })

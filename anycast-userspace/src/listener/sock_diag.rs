@@ -167,7 +167,8 @@ fn request(
 
 fn socket(transport: Transport, response: &InetResponse) -> Option<Socket> {
     let id = &response.header.socket_id;
-    if id.source_port == 0 || id.destination_port != 0 {
+    // One that is bound to a device takes only what arrives there.
+    if id.source_port == 0 || id.destination_port != 0 || id.interface_id != 0 {
         return None;
     }
     let local = match id.source_address {

@@ -37,7 +37,7 @@ pub(super) struct Histograms {
     pub(super) by_kernel: ByState,
     pub(super) by_controller: ByState,
     pub(super) total: ByState,
-    /// Grows with the peers that are told; there are as many as are configured.
+    /// Grows with the peers that are told; there are as many as are configured: all of a prefix are one.
     sent: Mutex<ByPeer>,
 }
 
@@ -79,7 +79,7 @@ impl Histograms {
         for (peer, phase) in &phases.peers {
             match (phase.sent, phase.us) {
                 (Sent::Announced | Sent::Withdrawn, Some(us)) => sent
-                    .entry((to.as_str(), peer.clone()))
+                    .entry((to.as_str(), configured(peer).to_owned()))
                     .or_insert_with(|| Histogram::new(STEPS))
                     .observe(seconds(us)),
                 (Sent::SessionLost, _) | (Sent::Announced | Sent::Withdrawn, None) => {}
@@ -97,6 +97,11 @@ impl Histograms {
             .unwrap_or_else(PoisonError::into_inner)
             .clone()
     }
+}
+
+/// The peer in the configuration: one of a prefix is named `NAME@ADDRESS`.
+fn configured(peer: &str) -> &str {
+    peer.split_once('@').map_or(peer, |(name, _)| name)
 }
 
 fn seconds(micros: u64) -> f64 {

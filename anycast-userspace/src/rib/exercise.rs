@@ -1,7 +1,7 @@
 //! What must hold for any sequence of wishes, as a function that fuzzers and property tests call: it
 //! panics where a promise is broken.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::net::{Ipv4Addr, Ipv6Addr};
 use std::sync::Arc;
 
@@ -26,7 +26,12 @@ pub fn adj_rib_out(data: &[u8]) -> Result<()> {
             let (host, med): (u8, u8) = input.arbitrary()?;
             wanted.insert(prefix(host), attributes(med % 4));
         }
-        let delta = rib.replace(&wanted);
+        let delta = if input.arbitrary()? {
+            let changed: BTreeSet<IpNet> = view.keys().chain(wanted.keys()).copied().collect();
+            rib.update(changed.iter().map(|prefix| (prefix, wanted.get(prefix))))
+        } else {
+            rib.replace(&wanted)
+        };
         receive(&mut view, &delta);
         assert_eq!(view, wanted);
         assert!(rib.replace(&wanted).is_empty());

@@ -174,7 +174,13 @@ impl Peer {
                 }
                 Wake::Command(None) => return,
                 Wake::Command(Some(Command::BfdDown(reason))) => self.bfd_down(&reason),
-                Wake::Ready(origin, ready) => self.transfer(origin, ready),
+                Wake::Ready(origin, ready) => {
+                    if self.transfer(origin, ready) {
+                        // More is there. The runtime has one thread: without this it would be this peer's
+                        // for as long as the peer sends fast enough.
+                        tokio::task::yield_now().await;
+                    }
+                }
                 Wake::Accepted(Some(arrival)) => self.accept(arrival),
                 Wake::Accepted(None) => return,
                 Wake::Neighbour(Ok(())) => self.neighbour_changed(),
@@ -199,17 +205,18 @@ impl Peer {
                 None => std::future::pending().await,
             }
         };
-        // The desired routes come first: a withdrawal must not wait behind what a peer sends.
+        // The desired routes come first: a withdrawal must not wait behind what a peer sends, and neither must
+        // the timers.
         tokio::select! {
             biased;
             changed = self.desired.changed(), if watching => Wake::Desired(changed),
             command = self.commands.recv() => Wake::Command(command),
+            () = timer => Wake::Timer,
             ready = readiness(self.ours.as_ref()) => Wake::Ready(Origin::Ours, ready),
             ready = readiness(self.theirs.as_ref()) => Wake::Ready(Origin::Theirs, ready),
             arrival = self.accepted.recv() => Wake::Accepted(arrival),
             changed = change(self.neighbour.as_mut()) => Wake::Neighbour(changed),
             dialed = attempt(self.dialing.as_mut()) => Wake::Dialed(dialed),
-            () = timer => Wake::Timer,
         }
     }
 

@@ -19,26 +19,26 @@ const READ_SIZE: usize = 16 * 1024;
 const READS_PER_TURN: usize = 4;
 
 impl Peer {
-    /// Reads what has come, message by message.
-    pub(super) fn transfer(&mut self, origin: Origin, ready: io::Result<Ready>) {
+    /// Reads what has come, message by message; says whether there may be more.
+    pub(super) fn transfer(&mut self, origin: Origin, ready: io::Result<Ready>) -> bool {
         let now = Instant::now();
         let Some(link) = self.link(origin) else {
-            return;
+            return false;
         };
         let readable = match ready {
             Ok(ready) => ready.is_readable() || ready.is_read_closed() || ready.is_error(),
             Err(error) => {
                 link.connection.lost(error.to_string());
-                return;
+                return false;
             }
         };
         if !readable {
-            return;
+            return false;
         }
         let mut buffer = [0; READ_SIZE];
         for _ in 0..READS_PER_TURN {
             let Some(link) = self.link(origin) else {
-                return;
+                return false;
             };
             match link.stream.try_read(&mut buffer) {
                 Ok(0) => link
@@ -52,8 +52,9 @@ impl Peer {
                 Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
                 Err(error) => link.connection.lost(error.to_string()),
             }
-            return;
+            return false;
         }
+        true
     }
 
     pub(super) fn handle_messages(&mut self, origin: Origin, now: Instant) {

@@ -76,7 +76,7 @@ pub struct Tls {
     #[serde(default = "yes")]
     pub verify: bool,
     /// PEM file with the certificate authorities to trust instead of the system's.
-    #[garde(skip)]
+    #[garde(inner(custom(crate::config::paths::absolute)))]
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub ca_file: Option<PathBuf>,
     /// Fail when a certificate of the chain expires within this many days.

@@ -8,12 +8,13 @@ use tokio::sync::{mpsc, watch};
 use super::rig::{NoPeers, settings};
 use crate::checks::Report;
 use crate::controller::{Channels, Controller, Facts, ServiceSettings};
+use crate::decision::{Away, Order};
 use crate::events::EventKind;
 use crate::health::{FailureKind, HealthVerdict, Outcome};
 use crate::metrics::Metrics;
 use crate::planes::Modes;
 use crate::rib::DesiredRoutes;
-use crate::words::{Saved, Words};
+use crate::words::{FileReport, Saved, Words};
 
 /// Services by name, each with the names that it needs and one check; nobody hears what they decide.
 fn controller(services: &[(&str, &[&str])]) -> Controller {
@@ -125,4 +126,37 @@ fn a_failure_goes_through_to_all_that_need_the_service_and_to_nobody_else() {
             "web: the service needs api, which is down",
         ]
     );
+}
+
+#[test]
+fn a_service_that_an_operator_keeps_away_is_down_to_those_that_need_it() {
+    use HealthVerdict::{Down, Init, Up};
+    let mut controller = controller(&[("web", &["api"]), ("api", &[])]);
+    let order = |away| Order {
+        away,
+        reason: "new disks".to_owned(),
+        until: None,
+    };
+    let disabled = Some(order(Away::Disabled));
+    controller.on_check(report(0, true));
+    // what the maintenance file of `api` says, whether its check passes, and both verdicts after it
+    let steps = [
+        (disabled.clone(), None, [Down, Init]),
+        (disabled.clone(), Some(true), [Down, Up]),
+        (None, None, [Up, Up]),
+        (disabled, None, [Down, Up]),
+        (None, Some(false), [Down, Down]),
+    ];
+    for (step, (order, passed, want)) in steps.into_iter().enumerate() {
+        controller.on_file(FileReport { service: 1, order });
+        if let Some(passed) = passed {
+            controller.on_check(report(1, passed));
+        }
+        let got: Vec<_> = controller
+            .services
+            .iter()
+            .map(|service| service.health.verdict())
+            .collect();
+        assert_eq!(got, want, "step {step}");
+    }
 }

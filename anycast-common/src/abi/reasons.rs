@@ -119,7 +119,7 @@ reasons! {
     down_passed = DownPassed,
     /// Passed: to a served port of a service that went down a moment ago.
     lingering = Lingering,
-    /// Passed: ARP request or neighbour solicitation that is left to the stack.
+    /// Passed: ARP request, or neighbour solicitation or advertisement, that is left to the stack.
     neighbor_passed = NeighborPassed,
     /// Answered: echo request.
     echo = Echo,

@@ -39,6 +39,9 @@ pub(super) fn classify<P: Packet, T: Tables>(packet: &P, tables: &T, network: us
     if first >> 4 != 6 || network + HEADER + payload > packet.length() {
         return Verdict::drop(owner.service, Reason::Malformed);
     }
+    if next == protocol::ICMPV6 && neighbor::is_for_the_stack(packet, network, payload) {
+        return Verdict::pass(owner.service, Reason::NeighborPassed);
+    }
     match follow(packet, next, network + HEADER, payload) {
         Ok(chain) => {
             let datagram = Datagram {

@@ -149,7 +149,8 @@ reasons! {
     echo_limited = EchoLimited,
     /// Dropped: what would be rejected, over the limit of rejections.
     reject_limited = RejectLimited,
-    /// Dropped: a request that would be answered comes from an address that cannot be answered.
+    /// Dropped: an echo request that cannot be answered: from an address that no answer can go to, or in a
+    /// frame to a link-layer group.
     bad_source = BadSource,
     /// Dropped: ICMP that is neither an echo request nor an error about a flow of the service.
     icmp_other = IcmpOther,

@@ -33,8 +33,7 @@ pub(super) fn reject<P: Packet, T: Tables>(
     datagram: &Datagram,
     outcome: Outcome,
 ) -> Verdict {
-    let multicast = packet.front::<1>().is_none_or(|[first]| first & 1 != 0);
-    if datagram.fragment != Fragment::None || multicast || !source::answerable(packet, datagram) {
+    if datagram.fragment != Fragment::None || !source::answerable(packet, datagram) {
         return Verdict::drop(id, outcome.dropped);
     }
     let Some(answer) = rejection(packet, datagram) else {

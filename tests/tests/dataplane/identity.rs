@@ -1,7 +1,7 @@
 //! The node's identity in DNS.
 
 use anycast_common::Reason;
-use anycast_tests::packet::{Frame, Part};
+use anycast_tests::packet::{Frame, PEER_MAC, Part};
 use anycast_userspace::dataplane::{Desired, Service, State};
 
 use crate::case::{answer, case, drop, pass};
@@ -129,6 +129,12 @@ fn unusual_questions_are_left_to_the_server_behind() {
             bed.check(vec![case(name, &request, pass("dns", Reason::Served))]);
         }
         let plain = query(0, [0, 0, 0], id, 16, 3, b"");
+        let request = frame.clone().ethernet([0xff; 6], PEER_MAC);
+        bed.check(vec![case(
+            "to a link-layer group",
+            &request.udp(4000, 53, &plain),
+            pass("dns", Reason::Served),
+        )]);
         let request = frame.clone().part(Part::First).udp(4000, 53, &plain);
         bed.check(vec![case(
             "a fragment",

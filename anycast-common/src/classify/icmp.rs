@@ -1,4 +1,5 @@
-//! ICMP and ICMPv6 to a Service Address: echo requests, and errors about the service's flows.
+//! ICMP and ICMPv6 to a Service Address: echo requests, and errors about the service's flows. A first
+//! fragment is judged alike, and where it is not refused, the service's policy for fragments decides.
 
 use super::transport::{self, Datagram, Fragment};
 use super::{ipv4, ipv6, source};
@@ -6,7 +7,7 @@ use crate::abi::{Bucket, Reason, Service, feature, policy};
 use crate::iana::{icmp, icmpv6, protocol};
 use crate::packet::{Packet, be16, field};
 use crate::tables::Tables;
-use crate::verdict::{Answer, Verdict};
+use crate::verdict::{Action, Answer, Verdict};
 
 /// Type, code, checksum and the word that depends on the type.
 pub(super) const HEADER: usize = 8;
@@ -21,9 +22,22 @@ pub(super) fn classify<P: Packet, T: Tables>(
     service: &Service,
     datagram: &Datagram,
 ) -> Verdict {
-    if datagram.fragment == Fragment::First {
+    let verdict = by_type(packet, tables, id, service, datagram);
+    // What is not refused is not answered from a part, nor passed for sure: the rest is still to come.
+    if datagram.fragment == Fragment::First && verdict.action != Action::Drop {
         return transport::fragment(id, service);
     }
+    verdict
+}
+
+#[inline(always)]
+fn by_type<P: Packet, T: Tables>(
+    packet: &P,
+    tables: &T,
+    id: u32,
+    service: &Service,
+    datagram: &Datagram,
+) -> Verdict {
     let Some(header) = packet.load::<HEADER>(datagram.transport) else {
         return Verdict::drop(id, Reason::Malformed);
     };

@@ -2,7 +2,7 @@
 
 use anycast_common::Reason;
 use anycast_common::abi::Disposition;
-use anycast_tests::packet::Frame;
+use anycast_tests::packet::{Frame, Part};
 use anycast_userspace::config::dataplane::{
     DataPlane as Settings, Limits, Policy, Rate, SourceLimit,
 };
@@ -202,6 +202,8 @@ fn limits_of_a_service_admit_their_burst_and_no_more() {
         reasons(&mut bed, &echo("10.0.0.1", "192.168.250.1"), 80),
         [(Reason::Echo, 60), (Reason::EchoLimited, 20)]
     );
+    let part = echo("10.0.0.1", "192.168.250.1").part(Part::First);
+    assert_eq!(reasons(&mut bed, &part, 5), [(Reason::EchoLimited, 5)]);
     let unlisted = from("10.0.0.1", 1).udp(1, 54, b"");
     assert_eq!(
         reasons(&mut bed, &unlisted, 80),
@@ -209,8 +211,30 @@ fn limits_of_a_service_admit_their_burst_and_no_more() {
     );
     assert_eq!(
         reasons(&mut bed, &from("10.0.0.1", 1), 80),
-        [(Reason::Served, 40), (Reason::ServiceLimited, 40)]
+        [(Reason::Served, 35), (Reason::ServiceLimited, 45)]
     );
+}
+
+#[test]
+fn first_fragments_of_echo_requests_use_up_the_limit_of_echoes() {
+    let mut bed = Bed::new(vec![limited(Limits {
+        echo: Some(slow(10)),
+        ..Limits::default()
+    })]);
+    for (source, to) in [
+        ("10.0.0.1", "192.168.250.1"),
+        ("2001:db8::1", "fd00:250::1"),
+    ] {
+        let whole = Frame::new(ip(source), ip(to)).echo(1, 1, &[0; 8]);
+        let part = whole.clone().part(Part::First);
+        let found = reasons(&mut bed, &part, 15);
+        if to == "192.168.250.1" {
+            assert_eq!(found, [(Reason::Fragment, 10), (Reason::EchoLimited, 5)]);
+        } else {
+            assert_eq!(found, [(Reason::EchoLimited, 15)], "one limit for both");
+        }
+        assert_eq!(reasons(&mut bed, &whole, 1), [(Reason::EchoLimited, 1)]);
+    }
 }
 
 #[test]

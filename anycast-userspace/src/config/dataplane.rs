@@ -241,7 +241,7 @@ pub struct Limits {
     #[garde(dive)]
     #[serde(skip_serializing_if = "Option::is_none")]
     pub echo: Option<Rate>,
-    /// Rejections. Default: 1000 a second.
+    /// Rejections, and answers about the node's identity. Default: 1000 a second.
     #[garde(dive)]
     pub reject: Rate,
     /// Packets of any kind. Default: no limit.

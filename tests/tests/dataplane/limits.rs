@@ -155,15 +155,19 @@ fn a_list_longer_than_its_map_is_refused_and_the_old_one_stays_in_force() {
     assert_eq!(bed.plane().explain(&frame).unwrap().reason, Reason::Denied);
 }
 
+/// Keeps this thread on one CPU, since the buckets are per CPU.
+pub(crate) fn on_one_cpu() {
+    let mut set = nix::sched::CpuSet::new();
+    set.set(0).unwrap();
+    nix::sched::sched_setaffinity(nix::unistd::Pid::from_raw(0), &set).unwrap();
+}
+
 /// How many of `count` packets come to each reason. They take less time than the limits need to admit
 /// one more.
 fn reasons(bed: &mut Bed, frame: &Frame, count: usize) -> Vec<(Reason, usize)> {
     let frame = frame.bytes();
     let mut seen: Vec<(Reason, usize)> = Vec::new();
-    // The buckets are per CPU: this thread must stay on one.
-    let mut set = nix::sched::CpuSet::new();
-    set.set(0).unwrap();
-    nix::sched::sched_setaffinity(nix::unistd::Pid::from_raw(0), &set).unwrap();
+    on_one_cpu();
     for _ in 0..count {
         let reason = bed.plane().explain(&frame).unwrap().reason;
         match seen.iter_mut().find(|(known, _)| *known == reason) {

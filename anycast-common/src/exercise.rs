@@ -266,8 +266,11 @@ fn put(frame: &mut [u8], at: usize, bytes: &[u8]) {
 
 fn judge(verdict: &Verdict, before: &[u8], after: &[u8]) {
     let ours = verdict.service != NO_SERVICE;
-    let not_ours = matches!(verdict.reason, Reason::NotIp | Reason::NotOurs);
-    assert_eq!(ours, !not_ours, "{verdict:?}: {before:02x?}");
+    let nobodys = matches!(
+        verdict.reason,
+        Reason::NotIp | Reason::NotOurs | Reason::NoService
+    );
+    assert_eq!(ours, !nobodys, "{verdict:?}: {before:02x?}");
     match verdict.action {
         Action::Pass | Action::Drop => assert_eq!(before, after, "{verdict:?}"),
         Action::Answer(answer) => {

@@ -162,7 +162,7 @@ reasons! {
     protocol_unlisted = ProtocolUnlisted,
     /// Dropped: an answer could not be written.
     unanswerable = Unanswerable,
-    /// Dropped: the address belongs to a service that has no entry.
+    /// Dropped: the address belongs to a service that has no entry. Counted under no service.
     no_service = NoService,
 }
 

@@ -32,7 +32,7 @@ pub(super) fn classify<P: Packet, T: Tables>(packet: &P, tables: &T, network: us
         return Verdict::not_ours(Reason::NotOurs);
     };
     let Some(service) = tables.service(owner.service) else {
-        return Verdict::drop(owner.service, Reason::NoService);
+        return Verdict::WITHOUT_SERVICE;
     };
     let [first] = *field::<0, 1, _>(header);
     let payload = usize::from(be16::<4, _>(header));

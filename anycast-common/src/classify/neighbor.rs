@@ -87,7 +87,7 @@ pub(super) fn is_for_the_stack<P: Packet>(packet: &P, network: usize, payload: u
 fn judge<T: Tables>(tables: &T, owner: Owner, tells: bool, answer: Answer) -> Verdict {
     let id = owner.service;
     let Some(service) = tables.service(id) else {
-        return Verdict::drop(id, Reason::NoService);
+        return Verdict::WITHOUT_SERVICE;
     };
     if service.neighbor == 0 || tells {
         Verdict::pass(id, Reason::NeighborPassed)

@@ -7,7 +7,7 @@ use crate::abi::{Bucket, Reason, Service, feature, policy};
 use crate::iana::{icmp, icmpv6, protocol};
 use crate::packet::{Packet, be16, field};
 use crate::tables::Tables;
-use crate::verdict::{Action, Answer, Verdict};
+use crate::verdict::{Answer, Verdict};
 
 /// Type, code, checksum and the word that depends on the type.
 pub(super) const HEADER: usize = 8;
@@ -16,22 +16,6 @@ const QUOTED: usize = 8;
 
 #[inline(always)]
 pub(super) fn classify<P: Packet, T: Tables>(
-    packet: &P,
-    tables: &T,
-    id: u32,
-    service: &Service,
-    datagram: &Datagram,
-) -> Verdict {
-    let verdict = by_type(packet, tables, id, service, datagram);
-    // What is not refused is not answered from a part, nor passed for sure: the rest is still to come.
-    if datagram.fragment == Fragment::First && verdict.action != Action::Drop {
-        return transport::fragment(id, service);
-    }
-    verdict
-}
-
-#[inline(always)]
-fn by_type<P: Packet, T: Tables>(
     packet: &P,
     tables: &T,
     id: u32,
@@ -76,6 +60,9 @@ fn echo<P: Packet, T: Tables>(
     if over_limit(tables, id, service) {
         return Verdict::drop(id, Reason::EchoLimited);
     }
+    if datagram.fragment == Fragment::First {
+        return transport::fragment(id, service);
+    }
     let place = datagram.place();
     let answer = if datagram.is_v4() {
         Answer::EchoV4(place)
@@ -116,7 +103,14 @@ fn error_v4<P: Packet>(packet: &P, id: u32, service: &Service, datagram: &Datagr
         return Verdict::drop(id, Reason::IcmpOther);
     }
     let [carried] = *field::<9, 1, _>(quoted);
-    quoted_flow(packet, id, service, carried, quoted_at + header_length)
+    quoted_flow(
+        packet,
+        id,
+        service,
+        datagram,
+        carried,
+        quoted_at + header_length,
+    )
 }
 
 /// RFC 4443 §3: as [`error_v4`]; a quoted packet with extension headers is not followed.
@@ -138,7 +132,14 @@ fn error_v6<P: Packet>(packet: &P, id: u32, service: &Service, datagram: &Datagr
         return Verdict::drop(id, Reason::IcmpOther);
     }
     let [carried] = *field::<6, 1, _>(quoted);
-    quoted_flow(packet, id, service, carried, quoted_at + ipv6::HEADER)
+    quoted_flow(
+        packet,
+        id,
+        service,
+        datagram,
+        carried,
+        quoted_at + ipv6::HEADER,
+    )
 }
 
 /// Whether the quoted packet left from a port of the service: then the stack must hear of it.
@@ -147,6 +148,7 @@ fn quoted_flow<P: Packet>(
     packet: &P,
     id: u32,
     service: &Service,
+    datagram: &Datagram,
     carried: u8,
     transport: usize,
 ) -> Verdict {
@@ -160,9 +162,11 @@ fn quoted_flow<P: Packet>(
     } else {
         service.lists_protocol(carried)
     };
-    if ours {
-        Verdict::pass(id, Reason::IcmpError)
-    } else {
+    if !ours {
         Verdict::drop(id, Reason::IcmpOther)
+    } else if datagram.fragment == Fragment::First {
+        transport::fragment(id, service)
+    } else {
+        Verdict::pass(id, Reason::IcmpError)
     }
 }

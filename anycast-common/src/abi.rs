@@ -74,7 +74,8 @@ pub mod feature {
     pub const LISTS: u64 = 1 << 2;
     /// Keep the limits per source.
     pub const SOURCE_LIMITS: u64 = 1 << 3;
-    /// Keep the limits per service.
+    /// Keep the limits per service of packets and echo replies. That of rejections is a part of [`REJECT`] and
+    /// [`IDENTITY`].
     pub const SERVICE_LIMITS: u64 = 1 << 4;
     /// Answer with TCP RST and ICMP unreachable for services that ask for it.
     pub const REJECT: u64 = 1 << 5;

@@ -3,31 +3,44 @@
 use std::net::IpAddr;
 use std::vec::Vec;
 
-use crate::abi::{self, Counters, NO_SERVICE, PortRange, Service, feature, policy};
+use crate::abi::{
+    self, Counters, EVERY_SERVICE, EXEMPT, Limit, NO_SERVICE, PortRange, Service, feature, policy,
+};
 use crate::classify::{general, quick};
-use crate::host::HostTables;
+use crate::host::{HostTables, IpNetwork};
 use crate::packet::SliceFrame;
 use crate::verdict::{Action, Answer, Place, Reason, Verdict};
 
 const V4: [u8; 4] = [192, 0, 2, 1];
 const V6: [u8; 16] = [0x20, 1, 0x0d, 0xb8, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 1];
+/// Sources that are in every list.
+const LISTED_V4: [u8; 4] = [10, 1, 1, 0];
+const LISTED_V6: [u8; 16] = [0x20, 1, 0x0d, 0xb8, 0, 9, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0];
+/// Packets a second of every limit.
+const RATE: u32 = 1000;
+/// Nanoseconds by which time passes; a limit wants two of them between packets.
+const TICK: u64 = 500_000;
 
 /// Judges and answers the frames that `data` holds, and checks what must be true of each.
 ///
-/// The first two bytes choose the service's state and policies; then come frames, each behind a byte
-/// that says how it is made plausible and one that says its length.
+/// The first four bytes choose the service's state, its policies, its limits, and the lists; then come frames,
+/// each behind a byte that says how it is made plausible and one that says its length. What the limits
+/// remember is kept from frame to frame, and time passes between them.
 ///
 /// # Panics
 /// Where something is not true.
 pub fn frames(data: &[u8]) {
-    let Some((&[state, policies], mut rest)) = data.split_first_chunk::<2>() else {
+    let Some((&[state, policies, limits, lists], mut rest)) = data.split_first_chunk::<4>() else {
         return;
     };
-    let tables = tables(state, policies);
+    let mut tables = tables(state, policies);
+    limit(&mut tables, limits);
+    list(&mut tables, lists);
     let (mut counters, mut packets, mut bytes) = (Counters::default(), 0, 0);
     while let Some((&[how, length], after)) = rest.split_first_chunk::<2>() {
         let (frame, after) = after.split_at(after.len().min(usize::from(length)));
         rest = after;
+        tables.now += u64::from(length % 4) * TICK;
         let mut before = frame.to_vec();
         aim(how, &mut before);
         agree(&tables, &before);
@@ -58,11 +71,53 @@ fn agree(tables: &HostTables, frame: &[u8]) {
     let mut bytes = frame.to_vec();
     let slice = SliceFrame::new(&mut bytes, frame.len());
     let (short, long) = (tables.clone(), tables.clone());
-    if let Some(verdict) = quick(&slice, &short) {
+    let after = if let Some(verdict) = quick(&slice, &short) {
         assert_eq!(verdict, general(&slice, &long), "{frame:02x?}");
-        assert_eq!(short.buckets, long.buckets, "{frame:02x?}");
+        &long
     } else {
-        assert_eq!(short.buckets, tables.buckets, "{frame:02x?}");
+        tables
+    };
+    assert_eq!(short.buckets, after.buckets, "{frame:02x?}");
+    assert_eq!(short.sources, after.sources, "{frame:02x?}");
+}
+
+/// Limits by two bits each: echo, packets, rejections, sources; 0 is none, else the burst.
+fn limit(tables: &mut HostTables, limits: u8) {
+    let Some(entry) = tables.services.get_mut(&1) else {
+        return;
+    };
+    let limit = |shift: u8| match limits >> shift & 3 {
+        0 => Limit::NONE,
+        burst => Limit::new(RATE, burst.into()),
+    };
+    entry.echo_limit = limit(0);
+    entry.packet_limit = limit(2);
+    entry.reject_limit = limit(4);
+    entry.source_limit = limit(6);
+    entry.source_prefix_v4 = 24;
+    entry.source_prefix_v6 = 64;
+}
+
+/// Lists by a bit each: deny and allow for all services, deny and allow for the one, exempt. What is allowed and
+/// exempt is a part of what is denied.
+fn list(tables: &mut HostTables, lists: u8) {
+    let has = |bit: u8| lists >> bit & 1 != 0;
+    let network = |address: IpAddr, length| IpNetwork { address, length };
+    let wide = [network(LISTED_V4.into(), 8), network(LISTED_V6.into(), 32)];
+    let narrow = [network(LISTED_V4.into(), 24), network(LISTED_V6.into(), 64)];
+    let mut add = |bit, scope, networks: &[IpNetwork], allow| {
+        if has(bit) {
+            let entries = networks.iter().map(|network| (scope, *network, allow));
+            tables.lists.extend(entries);
+        }
+    };
+    add(0, EVERY_SERVICE, &wide, false);
+    add(1, EVERY_SERVICE, &narrow, true);
+    add(2, 1, &wide, false);
+    add(3, 1, &narrow, true);
+    add(4, EXEMPT, &narrow, true);
+    if let Some(entry) = tables.services.get_mut(&1) {
+        entry.lists = (has(2) || has(3)).into();
     }
 }
 
@@ -118,7 +173,8 @@ fn identity() -> abi::Identity {
     identity
 }
 
-/// Writes what random bytes seldom hit: the EtherType, our address, the lengths.
+/// Writes what random bytes seldom hit: the EtherType, our address, the lengths, a source that is listed or
+/// denied, and what is carried.
 fn aim(how: u8, frame: &mut [u8]) {
     let tags: &[u8] = match how % 4 {
         0 => b"",
@@ -127,23 +183,18 @@ fn aim(how: u8, frame: &mut [u8]) {
         _ => return,
     };
     let network = 14 + tags.len();
-    let mut put = |at: usize, bytes: &[u8]| {
-        if let Some(target) = frame.get_mut(at..at + bytes.len()) {
-            target.copy_from_slice(bytes);
-        }
-    };
-    put(12, tags);
+    put(frame, 12, tags);
     match how / 4 % 4 {
         0 => {
-            put(network - 2, &[0x08, 0x00]);
-            put(network + 16, &V4);
+            put(frame, network - 2, &[0x08, 0x00]);
+            put(frame, network + 16, &V4);
         }
         1 => {
-            put(network - 2, &[0x86, 0xdd]);
-            put(network + 24, &V6);
+            put(frame, network - 2, &[0x86, 0xdd]);
+            put(frame, network + 24, &V6);
         }
-        2 => put(network - 2, &[0x08, 0x06, 0, 1, 8, 0, 6, 4, 0, 1]),
-        _ => put(network - 2, &[0x86, 0xdd]),
+        2 => put(frame, network - 2, &[0x08, 0x06, 0, 1, 8, 0, 6, 4, 0, 1]),
+        _ => put(frame, network - 2, &[0x86, 0xdd]),
     }
     if how & 0x10 == 0 {
         let after = |header: usize| {
@@ -151,30 +202,75 @@ fn aim(how: u8, frame: &mut [u8]) {
             u16::try_from(bytes).unwrap_or(u16::MAX).to_be_bytes()
         };
         let (v4, v6) = (after(0), after(40));
-        let mut put = |at: usize, bytes: &[u8]| {
-            if let Some(target) = frame.get_mut(at..at + bytes.len()) {
-                target.copy_from_slice(bytes);
-            }
-        };
         match how / 4 % 4 {
             0 => {
-                put(network, &[0x45]);
-                put(network + 2, &v4);
-                put(network + 6, &[0, 0]);
+                put(frame, network, &[0x45]);
+                put(frame, network + 2, &v4);
+                put(frame, network + 6, &[0, 0]);
             }
-            2 => put(network + 24, &V4),
+            2 => put(frame, network + 24, &V4),
             _ => {
-                put(network, &[0x60]);
-                put(network + 4, &v6);
+                put(frame, network, &[0x60]);
+                put(frame, network + 4, &v6);
             }
         }
+        match how / 4 % 4 {
+            0 => carry(how >> 5, frame, network, true),
+            1 => carry(how >> 5, frame, network, false),
+            _ => {}
+        }
+    }
+}
+
+/// As [`aim`], behind an IP header without options: protocol, source and transport header, by three bits.
+fn carry(how: u8, frame: &mut [u8], network: usize, v4: bool) {
+    let transport = network + if v4 { 20 } else { 40 };
+    let length = u16::try_from(frame.len().saturating_sub(transport)).unwrap_or(u16::MAX);
+    // The last byte of the source stays as it is. Within what is allowed, or denied and no more.
+    let denied = how & 4;
+    if v4 {
+        put(frame, network + 12, &[10, 1, 1 + denied]);
+    } else {
+        put(frame, network + 8, &LISTED_V6[..7]);
+        put(frame, network + 15, &[denied]);
+    }
+    let protocol = network + if v4 { 9 } else { 6 };
+    match how & 3 {
+        0 => {}
+        1 => {
+            put(frame, protocol, &[17]);
+            // 53 is served, 52 is not.
+            put(frame, transport + 2, &[0]);
+            if let Some(port) = frame.get_mut(transport + 3) {
+                *port = 52 + (*port & 1);
+            }
+            put(frame, transport + 4, &length.to_be_bytes());
+        }
+        2 => {
+            put(frame, protocol, &[if v4 { 1 } else { 58 }]);
+            put(frame, transport, &[if v4 { 8 } else { 128 }, 0]);
+        }
+        _ => {
+            put(frame, protocol, &[6]);
+            put(frame, transport + 12, &[0x50]);
+        }
+    }
+}
+
+/// Writes `bytes` at `at`, where the frame is long enough.
+fn put(frame: &mut [u8], at: usize, bytes: &[u8]) {
+    if let Some(target) = frame.get_mut(at..at + bytes.len()) {
+        target.copy_from_slice(bytes);
     }
 }
 
 fn judge(verdict: &Verdict, before: &[u8], after: &[u8]) {
     let ours = verdict.service != NO_SERVICE;
-    let not_ours = matches!(verdict.reason, Reason::NotIp | Reason::NotOurs);
-    assert_eq!(ours, !not_ours, "{verdict:?}: {before:02x?}");
+    let nobodys = matches!(
+        verdict.reason,
+        Reason::NotIp | Reason::NotOurs | Reason::NoService
+    );
+    assert_eq!(ours, !nobodys, "{verdict:?}: {before:02x?}");
     match verdict.action {
         Action::Pass | Action::Drop => assert_eq!(before, after, "{verdict:?}"),
         Action::Answer(answer) => {

@@ -80,6 +80,10 @@ impl Verdict {
         }
     }
 
+    /// A packet to the address of a service that has no entry. It has no counters either, so that the packet is
+    /// counted under [`NO_SERVICE`].
+    pub const WITHOUT_SERVICE: Self = Self::drop(NO_SERVICE, Reason::NoService);
+
     /// A packet to `service` that goes on to the stack.
     #[inline(always)]
     #[must_use]

@@ -102,9 +102,11 @@ proptest! {
     fn what_holds_for_every_frame_holds_for_random_ones(
         state in any::<u8>(),
         policies in any::<u8>(),
-        frames in prop::collection::vec((any::<u8>(), prop::collection::vec(any::<u8>(), 14..160)), 1..5),
+        limits in any::<u8>(),
+        lists in any::<u8>(),
+        frames in prop::collection::vec((any::<u8>(), prop::collection::vec(any::<u8>(), 14..160)), 1..12),
     ) {
-        let mut data = vec![state, policies];
+        let mut data = vec![state, policies, limits, lists];
         for (how, frame) in frames {
             data.extend([how, u8::try_from(frame.len()).unwrap()]);
             data.extend(frame);

@@ -63,8 +63,8 @@ impl<'a> KernelTables<'a> {
     }
 }
 
-/// The clock of the limits. Its grain is the kernel's tick, which is finer than any useful burst, and
-/// it costs a tenth of the exact one.
+/// The clock of the limits. Its grain is the kernel's tick, 1 to 10 ms: the controller lets no burst be shorter.
+/// It costs a tenth of the exact one.
 #[inline(always)]
 fn now() -> u64 {
     // SAFETY: no arguments, no effects; kernel 5.11.

@@ -45,7 +45,7 @@ impl Limit {
 pub struct Buckets {
     /// Echo replies.
     pub echo: u64,
-    /// Rejections.
+    /// Rejections and answers about the node's identity.
     pub reject: u64,
     /// Packets of any kind.
     pub packets: u64,
@@ -56,7 +56,7 @@ pub struct Buckets {
 pub enum Bucket {
     /// Echo replies.
     Echo,
-    /// Rejections.
+    /// Rejections and answers about the node's identity.
     Reject,
     /// Packets of any kind.
     Packets,

@@ -119,7 +119,7 @@ reasons! {
     down_passed = DownPassed,
     /// Passed: to a served port of a service that went down a moment ago.
     lingering = Lingering,
-    /// Passed: ARP request or neighbour solicitation that is left to the stack.
+    /// Passed: ARP request, or neighbour solicitation or advertisement, that is left to the stack.
     neighbor_passed = NeighborPassed,
     /// Answered: echo request.
     echo = Echo,
@@ -149,7 +149,8 @@ reasons! {
     echo_limited = EchoLimited,
     /// Dropped: what would be rejected, over the limit of rejections.
     reject_limited = RejectLimited,
-    /// Dropped: a request that would be answered comes from an address that cannot be answered.
+    /// Dropped: an echo request that cannot be answered: from an address that no answer can go to, or in a
+    /// frame to a link-layer group.
     bad_source = BadSource,
     /// Dropped: ICMP that is neither an echo request nor an error about a flow of the service.
     icmp_other = IcmpOther,
@@ -161,7 +162,7 @@ reasons! {
     protocol_unlisted = ProtocolUnlisted,
     /// Dropped: an answer could not be written.
     unanswerable = Unanswerable,
-    /// Dropped: the address belongs to a service that has no entry.
+    /// Dropped: the address belongs to a service that has no entry. Counted under no service.
     no_service = NoService,
 }
 

@@ -70,7 +70,7 @@ pub struct Service {
     pub _padding: u32,
     /// Limit of echo replies, on each CPU.
     pub echo_limit: Limit,
-    /// Limit of rejections, on each CPU.
+    /// Limit of rejections and of answers about the node's identity, on each CPU.
     pub reject_limit: Limit,
     /// Limit of packets, on each CPU.
     pub packet_limit: Limit,

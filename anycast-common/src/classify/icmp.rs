@@ -1,4 +1,5 @@
-//! ICMP and ICMPv6 to a Service Address: echo requests, and errors about the service's flows.
+//! ICMP and ICMPv6 to a Service Address: echo requests, and errors about the service's flows. A first
+//! fragment is judged alike, and where it is not refused, the service's policy for fragments decides.
 
 use super::transport::{self, Datagram, Fragment};
 use super::{ipv4, ipv6, source};
@@ -21,9 +22,6 @@ pub(super) fn classify<P: Packet, T: Tables>(
     service: &Service,
     datagram: &Datagram,
 ) -> Verdict {
-    if datagram.fragment == Fragment::First {
-        return transport::fragment(id, service);
-    }
     let Some(header) = packet.load::<HEADER>(datagram.transport) else {
         return Verdict::drop(id, Reason::Malformed);
     };
@@ -61,6 +59,9 @@ fn echo<P: Packet, T: Tables>(
     }
     if over_limit(tables, id, service) {
         return Verdict::drop(id, Reason::EchoLimited);
+    }
+    if datagram.fragment == Fragment::First {
+        return transport::fragment(id, service);
     }
     let place = datagram.place();
     let answer = if datagram.is_v4() {
@@ -102,7 +103,14 @@ fn error_v4<P: Packet>(packet: &P, id: u32, service: &Service, datagram: &Datagr
         return Verdict::drop(id, Reason::IcmpOther);
     }
     let [carried] = *field::<9, 1, _>(quoted);
-    quoted_flow(packet, id, service, carried, quoted_at + header_length)
+    quoted_flow(
+        packet,
+        id,
+        service,
+        datagram,
+        carried,
+        quoted_at + header_length,
+    )
 }
 
 /// RFC 4443 §3: as [`error_v4`]; a quoted packet with extension headers is not followed.
@@ -124,7 +132,14 @@ fn error_v6<P: Packet>(packet: &P, id: u32, service: &Service, datagram: &Datagr
         return Verdict::drop(id, Reason::IcmpOther);
     }
     let [carried] = *field::<6, 1, _>(quoted);
-    quoted_flow(packet, id, service, carried, quoted_at + ipv6::HEADER)
+    quoted_flow(
+        packet,
+        id,
+        service,
+        datagram,
+        carried,
+        quoted_at + ipv6::HEADER,
+    )
 }
 
 /// Whether the quoted packet left from a port of the service: then the stack must hear of it.
@@ -133,6 +148,7 @@ fn quoted_flow<P: Packet>(
     packet: &P,
     id: u32,
     service: &Service,
+    datagram: &Datagram,
     carried: u8,
     transport: usize,
 ) -> Verdict {
@@ -146,9 +162,11 @@ fn quoted_flow<P: Packet>(
     } else {
         service.lists_protocol(carried)
     };
-    if ours {
-        Verdict::pass(id, Reason::IcmpError)
-    } else {
+    if !ours {
         Verdict::drop(id, Reason::IcmpOther)
+    } else if datagram.fragment == Fragment::First {
+        transport::fragment(id, service)
+    } else {
+        Verdict::pass(id, Reason::IcmpError)
     }
 }

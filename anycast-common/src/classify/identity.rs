@@ -1,7 +1,7 @@
 //! Questions for the node's identity: `CH TXT` of `id.server` or `hostname.bind` (RFC 4892).
 //!
 //! Anything unusual is left to the server behind: other names, several questions, other opcodes, IP
-//! options, further records than one OPT.
+//! options, further records than one OPT, a UDP length that is not the datagram's.
 
 use super::transport::{Datagram, Fragment, UDP};
 use super::{ipv4, ipv6};
@@ -42,10 +42,11 @@ pub(super) fn asked<P: Packet, T: Tables>(
     if !plain || datagram.length < UDP + HEADER {
         return None;
     }
-    let dns = datagram.transport + UDP;
-    let header = packet.load::<HEADER>(dns)?;
+    let headers = packet.load::<{ UDP + HEADER }>(datagram.transport)?;
+    let header: &[u8; HEADER] = field::<UDP, _, _>(headers);
     let additional = be16::<10, _>(header);
-    if be16::<2, _>(header) & UNUSUAL != 0
+    if usize::from(be16::<4, _>(headers)) != datagram.length
+        || be16::<2, _>(header) & UNUSUAL != 0
         || be16::<4, _>(header) != 1
         || *field::<6, 4, _>(header) != [0; 4]
         || additional > 1
@@ -53,7 +54,7 @@ pub(super) fn asked<P: Packet, T: Tables>(
         return None;
     }
     let rest = datagram.length - UDP - HEADER;
-    let question = dns + HEADER;
+    let question = datagram.transport + UDP + HEADER;
     let (long, length) = if is::<P, 11, 15>(packet, question, SHORT) {
         (false, SHORT.len() + TXT_CH.len())
     } else if is::<P, 15, 19>(packet, question, LONG) {

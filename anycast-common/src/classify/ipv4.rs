@@ -24,7 +24,7 @@ pub(super) fn classify<P: Packet, T: Tables>(packet: &P, tables: &T, network: us
         return Verdict::not_ours(Reason::NotOurs);
     };
     let Some(service) = tables.service(owner.service) else {
-        return Verdict::drop(owner.service, Reason::NoService);
+        return Verdict::WITHOUT_SERVICE;
     };
     let [first] = *field::<0, 1, _>(header);
     let header_length = usize::from(first & 0x0f) << 2;

@@ -32,12 +32,15 @@ pub(super) fn classify<P: Packet, T: Tables>(packet: &P, tables: &T, network: us
         return Verdict::not_ours(Reason::NotOurs);
     };
     let Some(service) = tables.service(owner.service) else {
-        return Verdict::drop(owner.service, Reason::NoService);
+        return Verdict::WITHOUT_SERVICE;
     };
     let [first] = *field::<0, 1, _>(header);
     let payload = usize::from(be16::<4, _>(header));
     if first >> 4 != 6 || network + HEADER + payload > packet.length() {
         return Verdict::drop(owner.service, Reason::Malformed);
+    }
+    if next == protocol::ICMPV6 && neighbor::is_for_the_stack(packet, network, payload) {
+        return Verdict::pass(owner.service, Reason::NeighborPassed);
     }
     match follow(packet, next, network + HEADER, payload) {
         Ok(chain) => {

@@ -1,4 +1,4 @@
-//! ARP requests (RFC 826) and neighbour solicitations (RFC 4861) for Service Addresses.
+//! ARP requests (RFC 826) and neighbour discovery (RFC 4861) for Service Addresses.
 
 use super::ipv6;
 use crate::abi::{Owner, Reason};
@@ -9,7 +9,7 @@ use crate::verdict::{Answer, Place, Verdict};
 
 /// ARP for IPv4 over Ethernet.
 pub(crate) const ARP: usize = 28;
-/// A solicitation without options.
+/// A solicitation, or an advertisement, without options.
 pub(crate) const SOLICITATION: usize = 24;
 const ETHERNET: u16 = 1;
 const REQUEST: u16 = 1;
@@ -66,11 +66,28 @@ pub(super) fn solicitation<P: Packet, T: Tables>(
     Some(judge(tables, owner, false, Answer::Advertisement(place)))
 }
 
+/// Whether a packet to a Service Address with `payload` bytes is what a neighbour on the link has sent to it alone: an
+/// advertisement, or a solicitation that [`solicitation`] has left. The stack needs them, as it needs ARP.
+#[inline(always)]
+pub(super) fn is_for_the_stack<P: Packet>(packet: &P, network: usize, payload: usize) -> bool {
+    let Some(header) = packet.load::<{ ipv6::HEADER }>(network) else {
+        return false;
+    };
+    let Some(message) = packet.load::<SOLICITATION>(network + ipv6::HEADER) else {
+        return false;
+    };
+    let [kind, code] = *field::<0, 2, _>(message);
+    payload >= SOLICITATION
+        && *field::<7, 1, _>(header) == [NEIGHBOR_HOPS]
+        && code == 0
+        && (kind == icmpv6::NEIGHBOR_SOLICITATION || kind == icmpv6::NEIGHBOR_ADVERTISEMENT)
+}
+
 #[inline(always)]
 fn judge<T: Tables>(tables: &T, owner: Owner, tells: bool, answer: Answer) -> Verdict {
     let id = owner.service;
     let Some(service) = tables.service(id) else {
-        return Verdict::drop(id, Reason::NoService);
+        return Verdict::WITHOUT_SERVICE;
     };
     if service.neighbor == 0 || tells {
         Verdict::pass(id, Reason::NeighborPassed)

@@ -68,6 +68,7 @@ fn v6<P: Packet, T: Tables>(packet: &P, tables: &T) -> Option<Verdict> {
     let front = packet.front::<{ TRANSPORT_V6 + HEAD }>()?;
     let [carried] = *field::<{ ETHERNET + 6 }, 1, _>(front);
     let head = field::<TRANSPORT_V6, HEAD, _>(front);
+    // Solicitations are sent to groups as well, which are nobody's Service Addresses.
     if tables.has(feature::NEIGHBOR)
         && carried == protocol::ICMPV6
         && head[0] != iana::icmpv6::ECHO_REQUEST
@@ -106,7 +107,8 @@ fn by_service<P: Packet, T: Tables, const TCP_END: usize>(
     let id = owner.service;
     let service = tables.service(id)?;
     let is_whole = if datagram.protocol == datagram.icmp {
-        true
+        // Neighbour discovery is rare, and comes before the service's state.
+        datagram.is_v4() || head[0] == iana::icmpv6::ECHO_REQUEST
     } else {
         match datagram.protocol {
             protocol::UDP => is_whole_udp(head, datagram),

@@ -2,7 +2,7 @@
 
 use super::source;
 use super::transport::{Datagram, Fragment, TCP};
-use crate::abi::{Bucket, Reason, Service, feature};
+use crate::abi::{Bucket, Reason, Service};
 use crate::answer::QUOTABLE;
 use crate::iana::protocol;
 use crate::packet::{Packet, field};
@@ -33,20 +33,23 @@ pub(super) fn reject<P: Packet, T: Tables>(
     datagram: &Datagram,
     outcome: Outcome,
 ) -> Verdict {
-    let multicast = packet.front::<1>().is_none_or(|[first]| first & 1 != 0);
-    if datagram.fragment != Fragment::None || multicast || !source::answerable(packet, datagram) {
+    if datagram.fragment != Fragment::None || !source::answerable(packet, datagram) {
         return Verdict::drop(id, outcome.dropped);
     }
     let Some(answer) = rejection(packet, datagram) else {
         return Verdict::drop(id, outcome.dropped);
     };
-    if tables.has(feature::SERVICE_LIMITS)
-        && service.reject_limit.is_set()
-        && !tables.admit(id, Bucket::Reject, &service.reject_limit)
-    {
+    if over_limit(tables, id, service) {
         return Verdict::drop(id, Reason::RejectLimited);
     }
     Verdict::answer(id, outcome.rejected, answer)
+}
+
+/// Whether an answer that is not an echo reply is over the service's limit; if it is not, that takes it into
+/// account. Every service has this limit, so that no feature but those that answer is asked for.
+#[inline(always)]
+pub(super) fn over_limit<T: Tables>(tables: &T, id: u32, service: &Service) -> bool {
+    service.reject_limit.is_set() && !tables.admit(id, Bucket::Reject, &service.reject_limit)
 }
 
 #[inline(always)]

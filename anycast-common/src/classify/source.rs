@@ -1,4 +1,5 @@
-//! What a packet's source decides: lists, limits, and whether it can be answered at all.
+//! What a packet's source decides: lists, limits, and whether it can be answered at all, which its
+//! link-layer destination has a part in.
 
 use super::transport::Datagram;
 use super::{ipv4, ipv6};
@@ -121,9 +122,14 @@ fn prefix_v6(address: [u8; 16], length: u32) -> [u8; 16] {
     prefix
 }
 
-/// Whether an answer can go to the source: a unicast address that is not the destination's own.
+/// Whether an answer can go to the source: a unicast address that is not the destination's own, in a frame
+/// that was sent to this node alone (RFC 1122 §3.2.2). Whether to this interface is the link's to say.
 #[inline(always)]
 pub(super) fn answerable<P: Packet>(packet: &P, datagram: &Datagram) -> bool {
+    let to_group = packet.front::<1>().is_none_or(|[first]| first & 1 != 0);
+    if to_group {
+        return false;
+    }
     if datagram.is_v4() {
         let Some(header) = packet.load::<{ ipv4::HEADER }>(datagram.network) else {
             return false;

@@ -116,6 +116,7 @@ fn to_port<P: Packet, T: Tables>(
         && service.identity != 0
         && port == identity::PORT
         && let Some(answer) = identity::asked(packet, tables, datagram)
+        && !reject::over_limit(tables, id, service)
     {
         return Verdict::answer(id, Reason::Identity, answer);
     }

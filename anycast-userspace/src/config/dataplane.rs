@@ -187,11 +187,15 @@ pub struct Rate {
     /// Packets a second.
     #[garde(range(min = 1, max = 1_000_000_000))]
     pub rate: u32,
-    /// Packets at once. Default: as many as `rate`.
+    /// Packets at once. Default: as many as `rate`. At least what the rate admits in 10 ms, which is the grain of
+    /// the limits' clock: with fewer, the rate would not be reached.
     #[garde(skip)]
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub burst: Option<NonZeroU32>,
 }
+
+/// Of the slowest clock that Linux is built with (CONFIG_HZ): the limits' clock is read in ticks.
+const TICKS_PER_SECOND: u32 = 100;
 
 impl Rate {
     /// So many a second, and as many at once.
@@ -199,8 +203,10 @@ impl Rate {
         Self { rate, burst: None }
     }
 
+    /// As maps carry it, with the least burst that lets the rate be reached.
     pub(crate) fn limit(self) -> Limit {
-        Limit::new(self.rate, self.burst.map_or(self.rate, NonZeroU32::get))
+        let burst = self.burst.map_or(self.rate, NonZeroU32::get);
+        Limit::new(self.rate, burst.max(self.rate.div_ceil(TICKS_PER_SECOND)))
     }
 }
 
@@ -211,7 +217,8 @@ pub struct SourceLimit {
     /// Packets a second.
     #[garde(range(min = 1, max = 1_000_000_000))]
     pub rate: u32,
-    /// Packets at once. Default: as many as `rate`.
+    /// Packets at once. Default: as many as `rate`. At least what the rate admits in 10 ms, which is the grain of
+    /// the limits' clock: with fewer, the rate would not be reached.
     #[garde(skip)]
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub burst: Option<NonZeroU32>,
@@ -241,7 +248,7 @@ pub struct Limits {
     #[garde(dive)]
     #[serde(skip_serializing_if = "Option::is_none")]
     pub echo: Option<Rate>,
-    /// Rejections. Default: 1000 a second.
+    /// Rejections, and answers about the node's identity. Default: 1000 a second.
     #[garde(dive)]
     pub reject: Rate,
     /// Packets of any kind. Default: no limit.
@@ -268,6 +275,46 @@ impl Default for Limits {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_burst_is_as_configured_but_for_what_a_tick_of_the_clock_takes() {
+        for (rate, burst, wanted) in [
+            (1000, None, 1000),
+            (1000, Some(1), 10),
+            (1000, Some(10), 10),
+            (1000, Some(11), 11),
+            (150, Some(1), 2),
+            (100, Some(1), 1),
+            (1, Some(1), 1),
+            (1_000_000_000, Some(1), 10_000_000),
+        ] {
+            let burst = burst.and_then(NonZeroU32::new);
+            assert_eq!(Rate { rate, burst }.limit(), Limit::new(rate, wanted));
+        }
+    }
+
+    #[test]
+    fn a_rate_is_reached_whatever_the_burst_on_the_slowest_clock() {
+        const TICK: u64 = 10_000_000;
+        for rate in [1, 99, 100, 150, 1000, 123_456] {
+            let limit = Rate {
+                rate,
+                burst: NonZeroU32::new(1),
+            }
+            .limit();
+            let mut arrival = 0;
+            let mut admitted = 0_u64;
+            for tick in 1..=1000 {
+                while anycast_common::limit::admit(&mut arrival, tick * TICK, &limit) {
+                    admitted += 1;
+                }
+            }
+            let (wanted, burst) = (u64::from(rate) * 10, u64::from(limit.burst));
+            // An interval is a whole number of nanoseconds.
+            let most = wanted + wanted / 10_000 + burst;
+            assert!((wanted..=most).contains(&admitted), "{rate}: {admitted}");
+        }
+    }
 
     #[test]
     fn an_interface_listed_twice_is_refused() {

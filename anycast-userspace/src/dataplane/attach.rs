@@ -46,18 +46,47 @@ pub struct Attachment {
 #[derive(Debug)]
 pub(super) struct Held {
     pub(super) attachment: Attachment,
-    link: FdLink,
+    /// `None`: lost, in [`Held::replace`].
+    link: Option<FdLink>,
 }
 
 impl Held {
-    /// Puts another program in the place of the present one, between two packets.
-    pub(super) fn replace(self, program: &mut Xdp) -> Result<Self, DataPlaneError> {
-        let Self { attachment, link } = self;
-        let link =
-            program.attach_to_link(XdpLink::try_from(link).map_err(|error| unlinked(&error))?)?;
-        let link = FdLink::try_from(program.take_link(link)?).map_err(|error| unlinked(&error))?;
-        Ok(Self { attachment, link })
+    /// Puts `next` in the place of `present`, between two packets. Where that is refused, `present` is attached
+    /// again, since aya has let go of the link; if even that fails, as where the interface is gone, the next
+    /// call tries again.
+    pub(super) fn replace(
+        &mut self,
+        present: &mut Xdp,
+        next: &mut Xdp,
+    ) -> Result<(), DataPlaneError> {
+        let replaced = match self.link.take() {
+            Some(link) => update(link, next),
+            None => self.attach_again(next),
+        };
+        let (link, outcome) = match replaced {
+            Ok(link) => (Some(link), Ok(())),
+            Err(error) => (self.attach_again(present).ok(), Err(error)),
+        };
+        self.link = link;
+        outcome
     }
+
+    fn attach_again(&self, program: &mut Xdp) -> Result<FdLink, DataPlaneError> {
+        let Attachment {
+            interface,
+            index,
+            mode,
+            ..
+        } = &self.attachment;
+        // Frames that are too long for it were so before.
+        try_mode(program, interface, *index, *mode, true)
+    }
+}
+
+fn update(link: FdLink, program: &mut Xdp) -> Result<FdLink, DataPlaneError> {
+    let link = XdpLink::try_from(link).map_err(|error| unlinked(&error))?;
+    let link = program.attach_to_link(link)?;
+    FdLink::try_from(program.take_link(link)?).map_err(|error| unlinked(&error))
 }
 
 fn unlinked(error: &LinkError) -> DataPlaneError {
@@ -89,7 +118,7 @@ pub(super) fn attach(
             mode,
             fallback,
         },
-        link,
+        link: Some(link),
     };
     match mode {
         Mode::Native => {

@@ -100,10 +100,7 @@ impl Desired {
             ),
             (
                 feature::SERVICE_LIMITS,
-                any(rejects)
-                    || any(|service| {
-                        service.limits.echo.is_some() || service.limits.packets.is_some()
-                    }),
+                any(|service| service.limits.echo.is_some() || service.limits.packets.is_some()),
             ),
             (feature::REJECT, any(rejects)),
             (

@@ -88,9 +88,13 @@ impl DataPlane {
         let pins = PinDirectory::open(&settings.pin)?;
         pins.clear(MAPS)?;
         let features = always(settings);
-        match Self::over(&pins, settings, features, trace) {
-            Ok((mut serving, explaining)) => Ok(Self {
-                maps: Maps::take(&mut serving)?,
+        let loaded =
+            Self::over(&pins, settings, features, trace).and_then(|(mut serving, explaining)| {
+                Ok((Maps::take(&mut serving)?, serving, explaining))
+            });
+        match loaded {
+            Ok((maps, serving, explaining)) => Ok(Self {
+                maps,
                 attached: Vec::new(),
                 serving,
                 explaining,
@@ -127,12 +131,14 @@ impl DataPlane {
     }
 
     /// Loads the program anew with `features`, over the same maps, and puts it in the place of the
-    /// present one wherever that is attached.
+    /// present one wherever that is attached, one interface after the other. Where one refuses, it and those
+    /// after it keep the present program; either serves from the same maps.
     fn reload(&mut self, features: u64) -> Result<(), DataPlaneError> {
         let (mut serving, explaining) =
             Self::over(&self.pins, &self.settings, features, self.trace)?;
-        for held in std::mem::take(&mut self.attached) {
-            self.attached.push(held.replace(serving.program_mut()?)?);
+        let (next, present) = (serving.program_mut()?, self.serving.program_mut()?);
+        for held in &mut self.attached {
+            held.replace(present, next)?;
         }
         self.serving = serving;
         self.explaining = explaining;

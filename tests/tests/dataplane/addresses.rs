@@ -2,12 +2,15 @@
 
 use std::time::Duration;
 
-use anycast_common::abi::{AddressCounters, Disposition};
+use anycast_common::Reason;
+use anycast_common::abi::{AddressCounters, AddressV4, Disposition, Owner, map};
 use anycast_tests::packet::Frame;
 use anycast_tests::wait;
 use anycast_userspace::config::dataplane::DataPlane as Settings;
 use anycast_userspace::dataplane::{AddressCount, State, by_reason};
+use aya::maps::{HashMap, Map, MapData};
 
+use crate::case::{Want, case, drop};
 use crate::daemon::Daemon;
 use crate::live::Link;
 use crate::support::{Bed, ip, settings};
@@ -235,4 +238,38 @@ fn the_daemon_shows_them_to_people_and_as_json() {
             "{said}"
         );
     });
+}
+
+#[test]
+fn a_packet_to_an_address_whose_service_has_no_entry_is_counted_all_the_same() {
+    let settings = settings();
+    let mut bed = Bed::with(
+        &settings,
+        vec![service("up", State::Up, &["192.168.250.1"])],
+    );
+    let map = MapData::from_pin(settings.pin.join(map::ADDRESSES_V4)).unwrap();
+    let mut foreign = HashMap::<_, AddressV4, Owner>::try_from(Map::HashMap(map)).unwrap();
+    let (address, owner) = (
+        AddressV4 {
+            address: [192, 168, 250, 7],
+        },
+        Owner {
+            service: settings.max_services + 1,
+            slot: 0,
+        },
+    );
+    foreign.insert(address, owner, 0).unwrap();
+    bed.host.own(ip("192.168.250.7"), owner.service);
+    let frame = Frame::new(ip("10.1.1.1"), ip("192.168.250.7")).udp(1, 53, b"");
+    let before = bed.plane().counters().unwrap().unowned.no_service.packets;
+    bed.check(vec![case(
+        "an owner that nobody knows",
+        &frame,
+        Want {
+            service: None,
+            ..drop("", Reason::NoService)
+        },
+    )]);
+    let counters = bed.plane().counters().unwrap();
+    assert_eq!(counters.unowned.no_service.packets - before, 1);
 }

@@ -134,3 +134,40 @@ fn several_interfaces_at_once_each_in_its_mode_serve_alike_and_are_replaced_alik
         peer.unload().unwrap();
     });
 }
+
+#[test]
+fn an_interface_that_is_gone_does_not_take_the_others_with_it_when_the_program_is_replaced() {
+    in_a_namespace(|| {
+        for name in ["first", "second", "third"] {
+            ip_tool(&format!("link add {name} type veth peer name {name}-peer"));
+        }
+        let mut plane = DataPlane::load(&settings()).unwrap();
+        let up = || service("up", State::Up, &["192.168.250.1"]);
+        plane.apply(&desired(vec![up()])).unwrap();
+        for name in ["first", "second", "third"] {
+            plane.attach(name, Mode::Native).unwrap();
+        }
+        let program = |name: &str| -> String {
+            let shown = ip_tool(&format!("link show {name}"));
+            let (_, id) = shown.split_once("prog/xdp id ").expect("it is attached");
+            id.split_whitespace().next().unwrap().to_owned()
+        };
+        let before = program("third");
+        ip_tool("link del second");
+        let listed = Desired {
+            deny: vec!["203.0.113.0/24".parse().unwrap()],
+            ..desired(vec![up()])
+        };
+        plane.apply(&listed).unwrap_err();
+        program("first");
+        assert_eq!(program("third"), before, "not replaced, and still there");
+        assert_eq!(plane.attachments().count(), 3);
+
+        assert!(plane.detach("second"));
+        plane.apply(&listed).unwrap();
+        assert_ne!(program("third"), before);
+        assert_eq!(program("first"), program("third"));
+        plane.unload().unwrap();
+        assert!(!ip_tool("link show first").contains("xdp"));
+    });
+}

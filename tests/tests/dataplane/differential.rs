@@ -157,7 +157,8 @@ fn base(random: &mut Random) -> Vec<u8> {
             target.extend([0; 11]);
             target.push(u8::try_from(number).unwrap());
             target.extend([1, 1, 2, 0, 0, 0, 0, 2]);
-            frame.hops(255).icmp(135, 0, [0; 4], &target)
+            let kind = *random.pick(&[135, 135, 136]);
+            frame.hops(255).icmp(kind, 0, [0; 4], &target)
         }
     };
     frame.bytes()

@@ -1,7 +1,7 @@
 //! ICMP and ICMPv6: echo requests are answered, errors about the service's flows are passed.
 
 use anycast_common::Reason;
-use anycast_tests::packet::Frame;
+use anycast_tests::packet::{Frame, PEER_MAC};
 
 use crate::case::{answer, case, drop, pass};
 use crate::support::ip;
@@ -81,6 +81,35 @@ fn echo_from_an_address_that_cannot_be_answered_is_dropped() {
     for source in ["::", "::1", "ff02::1", "fd00:250::1"] {
         let frame = Frame::new(ip(source), ip("fd00:250::1")).echo(1, 1, b"");
         cases.push(case(source, &frame, drop("up", Reason::BadSource)));
+    }
+    run(cases);
+}
+
+#[test]
+fn echo_to_a_link_layer_group_is_dropped() {
+    let mut cases = Vec::new();
+    for frame in to(1) {
+        for (name, group) in [
+            ("broadcast", [0xff; 6]),
+            ("multicast", [0x01, 0, 0x5e, 0, 0, 1]),
+        ] {
+            let request = frame.clone().ethernet(group, PEER_MAC);
+            for (name, request) in [
+                (name, request.clone()),
+                ("the same in a VLAN", request.vlan(5)),
+            ] {
+                let request = request.echo(1, 1, b"");
+                cases.push(case(name, &request, drop("up", Reason::BadSource)));
+            }
+        }
+        let another = frame.ethernet([0x02, 0, 0, 0, 0, 0x77], PEER_MAC);
+        let request = another.echo(1, 1, b"");
+        let reply = request.echo_reply();
+        cases.push(case(
+            "another node's address",
+            &request,
+            answer("up", Reason::Echo, reply),
+        ));
     }
     run(cases);
 }

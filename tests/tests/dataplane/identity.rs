@@ -1,10 +1,13 @@
 //! The node's identity in DNS.
 
 use anycast_common::Reason;
-use anycast_tests::packet::{Frame, Part};
+use anycast_common::abi::feature;
+use anycast_tests::packet::{Frame, PEER_MAC, Part};
+use anycast_userspace::config::dataplane::{Limits, Rate};
 use anycast_userspace::dataplane::{Desired, Service, State};
 
-use crate::case::{answer, case, drop, pass};
+use crate::case::{Case, answer, case, drop, pass};
+use crate::limits::on_one_cpu;
 use crate::replies::query;
 use crate::support::{Bed, ip, settings};
 
@@ -122,6 +125,10 @@ fn unusual_questions_are_left_to_the_server_behind() {
                 "OPT longer than the message",
                 query(0, [0, 0, 1], id, 16, 3, &[0, 0, 41, 4, 0, 0, 0, 0, 0, 0, 9]),
             ),
+            (
+                "OPT with half an option",
+                query(0, [0, 0, 1], id, 16, 3, &[0, 0, 41, 4, 0, 0, 0, 0, 0, 0, 1]),
+            ),
             ("not DNS", b"hello".to_vec()),
             ("nothing", Vec::new()),
         ] {
@@ -129,6 +136,12 @@ fn unusual_questions_are_left_to_the_server_behind() {
             bed.check(vec![case(name, &request, pass("dns", Reason::Served))]);
         }
         let plain = query(0, [0, 0, 0], id, 16, 3, b"");
+        let request = frame.clone().ethernet([0xff; 6], PEER_MAC);
+        bed.check(vec![case(
+            "to a link-layer group",
+            &request.udp(4000, 53, &plain),
+            pass("dns", Reason::Served),
+        )]);
         let request = frame.clone().part(Part::First).udp(4000, 53, &plain);
         bed.check(vec![case(
             "a fragment",
@@ -144,6 +157,64 @@ fn unusual_questions_are_left_to_the_server_behind() {
             &frame.udp(4000, 53, &plain),
             pass("dns", Reason::Served),
         )]);
+    }
+}
+
+#[test]
+fn a_question_behind_which_udp_ends_early_is_left_to_the_server_behind() {
+    let mut bed = identified(State::Up);
+    let plain = query(0, [0, 0, 0], b"\x02id\x06server\0", 16, 3, b"");
+    for frame in to(1) {
+        let request = frame.udp(4000, 53, &plain);
+        let (layers, mut bytes) = (request.layers(), request.bytes());
+        // Within the packet, so that UDP is well-formed, and shorter than it by one byte.
+        let length = u16::try_from(layers.end - layers.transport - 1).unwrap();
+        bytes[layers.transport + 4..][..2].copy_from_slice(&length.to_be_bytes());
+        bed.check(vec![Case {
+            name: "UDP shorter than the packet",
+            frame: bytes,
+            want: pass("dns", Reason::Served),
+        }]);
+    }
+}
+
+#[test]
+fn questions_over_the_limit_of_rejections_are_left_to_the_server_behind() {
+    let mut bed = Bed::holding(
+        &settings(),
+        Desired {
+            services: vec![Service {
+                identity: true,
+                limits: Limits {
+                    reject: Rate {
+                        rate: 1,
+                        burst: Some(3.try_into().unwrap()),
+                    },
+                    ..Limits::default()
+                },
+                ..service("dns", State::Up, 1)
+            }],
+            identity: Some("city-a".to_owned()),
+            ..Desired::default()
+        },
+    );
+    bed.host.features = feature::IDENTITY;
+    let plain = query(0, [0, 0, 0], b"\x02id\x06server\0", 16, 3, b"");
+    let [v4, v6] = to(1).map(|frame| frame.udp(4000, 53, &plain).bytes());
+    on_one_cpu();
+    for place in 0..6 {
+        let frame = if place % 2 == 0 { &v4 } else { &v6 };
+        let wanted = if place < 3 {
+            Reason::Identity
+        } else {
+            Reason::Served
+        };
+        assert_eq!(bed.on_host(frame).reason, wanted, "on the host: {place}");
+        assert_eq!(
+            bed.explained(frame).reason,
+            wanted,
+            "in the kernel: {place}"
+        );
     }
 }
 

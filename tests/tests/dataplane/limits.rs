@@ -2,7 +2,7 @@
 
 use anycast_common::Reason;
 use anycast_common::abi::Disposition;
-use anycast_tests::packet::Frame;
+use anycast_tests::packet::{Frame, Part};
 use anycast_userspace::config::dataplane::{
     DataPlane as Settings, Limits, Policy, Rate, SourceLimit,
 };
@@ -155,15 +155,19 @@ fn a_list_longer_than_its_map_is_refused_and_the_old_one_stays_in_force() {
     assert_eq!(bed.plane().explain(&frame).unwrap().reason, Reason::Denied);
 }
 
+/// Keeps this thread on one CPU, since the buckets are per CPU.
+pub(crate) fn on_one_cpu() {
+    let mut set = nix::sched::CpuSet::new();
+    set.set(0).unwrap();
+    nix::sched::sched_setaffinity(nix::unistd::Pid::from_raw(0), &set).unwrap();
+}
+
 /// How many of `count` packets come to each reason. They take less time than the limits need to admit
 /// one more.
 fn reasons(bed: &mut Bed, frame: &Frame, count: usize) -> Vec<(Reason, usize)> {
     let frame = frame.bytes();
     let mut seen: Vec<(Reason, usize)> = Vec::new();
-    // The buckets are per CPU: this thread must stay on one.
-    let mut set = nix::sched::CpuSet::new();
-    set.set(0).unwrap();
-    nix::sched::sched_setaffinity(nix::unistd::Pid::from_raw(0), &set).unwrap();
+    on_one_cpu();
     for _ in 0..count {
         let reason = bed.plane().explain(&frame).unwrap().reason;
         match seen.iter_mut().find(|(known, _)| *known == reason) {
@@ -202,6 +206,8 @@ fn limits_of_a_service_admit_their_burst_and_no_more() {
         reasons(&mut bed, &echo("10.0.0.1", "192.168.250.1"), 80),
         [(Reason::Echo, 60), (Reason::EchoLimited, 20)]
     );
+    let part = echo("10.0.0.1", "192.168.250.1").part(Part::First);
+    assert_eq!(reasons(&mut bed, &part, 5), [(Reason::EchoLimited, 5)]);
     let unlisted = from("10.0.0.1", 1).udp(1, 54, b"");
     assert_eq!(
         reasons(&mut bed, &unlisted, 80),
@@ -209,8 +215,30 @@ fn limits_of_a_service_admit_their_burst_and_no_more() {
     );
     assert_eq!(
         reasons(&mut bed, &from("10.0.0.1", 1), 80),
-        [(Reason::Served, 40), (Reason::ServiceLimited, 40)]
+        [(Reason::Served, 35), (Reason::ServiceLimited, 45)]
     );
+}
+
+#[test]
+fn first_fragments_of_echo_requests_use_up_the_limit_of_echoes() {
+    let mut bed = Bed::new(vec![limited(Limits {
+        echo: Some(slow(10)),
+        ..Limits::default()
+    })]);
+    for (source, to) in [
+        ("10.0.0.1", "192.168.250.1"),
+        ("2001:db8::1", "fd00:250::1"),
+    ] {
+        let whole = Frame::new(ip(source), ip(to)).echo(1, 1, &[0; 8]);
+        let part = whole.clone().part(Part::First);
+        let found = reasons(&mut bed, &part, 15);
+        if to == "192.168.250.1" {
+            assert_eq!(found, [(Reason::Fragment, 10), (Reason::EchoLimited, 5)]);
+        } else {
+            assert_eq!(found, [(Reason::EchoLimited, 15)], "one limit for both");
+        }
+        assert_eq!(reasons(&mut bed, &whole, 1), [(Reason::EchoLimited, 1)]);
+    }
 }
 
 #[test]

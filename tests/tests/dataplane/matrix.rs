@@ -105,6 +105,7 @@ impl Variant<'_> {
         match self.part {
             Part::Later => row.later,
             _ if transport < row.needs => Outcome::Drop(Reason::Malformed),
+            Part::First if transport < row.enough(&layers) => row.short,
             Part::First => row.first,
             Part::Whole if row.exact && transport < whole => Outcome::Drop(Reason::Malformed),
             Part::Whole if transport < row.enough(&layers) => row.short,

@@ -159,3 +159,91 @@ fn neighbour_solicitations_are_answered_while_up_and_kept_from_the_stack_while_n
         ),
     ]);
 }
+
+#[test]
+fn what_neighbours_send_to_a_service_address_alone_is_left_to_the_stack() {
+    let services = |neighbor| {
+        vec![
+            Service {
+                neighbor,
+                ..service("up", State::Up, 1)
+            },
+            Service {
+                neighbor,
+                ..service("down", State::Down, 2)
+            },
+        ]
+    };
+    let asker = "fd00:250::200";
+    let told = |number: u8| {
+        let to = format!("fd00:250::{number}");
+        advertisement(&to, 0x33, 0x60, NODE_MAC)
+    };
+    let passed = |name| pass(name, Reason::NeighborPassed);
+    let advertisements = || {
+        let short = told(1).keep(23);
+        vec![
+            case("advertisement, up", &told(1), passed("up")),
+            case("advertisement, down", &told(2), passed("down")),
+            case("in a VLAN", &told(1).vlan(7), passed("up")),
+            case(
+                "from beyond a router",
+                &told(1).hops(254),
+                drop("up", Reason::IcmpOther),
+            ),
+            case(
+                "from beyond a router, down",
+                &told(2).hops(254),
+                drop("down", Reason::Down),
+            ),
+            case("too short", &short, drop("up", Reason::IcmpOther)),
+            case(
+                "behind an extension header",
+                &told(1).extension(60, 0),
+                drop("up", Reason::IcmpOther),
+            ),
+            case(
+                "code 1",
+                &told(1).icmp(136, 1, [0; 4], &[0; 16]),
+                drop("up", Reason::IcmpOther),
+            ),
+            case(
+                "a router's, which no host address is asked for",
+                &told(1).icmp(134, 0, [0; 4], &[0; 16]),
+                drop("up", Reason::IcmpOther),
+            ),
+        ]
+    };
+    let mut gated = Bed::new(services(true));
+    gated.check(advertisements());
+    gated.check(vec![case(
+        "solicitation for another address, up",
+        &solicitation(asker, "fd00:250::1", 0x99, true),
+        passed("up"),
+    )]);
+    let mut bed = Bed::new(services(false));
+    bed.host.features = 0;
+    bed.check(advertisements());
+    bed.check(vec![
+        case(
+            "solicitation, up",
+            &solicitation(asker, "fd00:250::1", 1, true),
+            passed("up"),
+        ),
+        case(
+            "solicitation, down",
+            &solicitation(asker, "fd00:250::2", 2, false),
+            passed("down"),
+        ),
+        case(
+            "solicitation to the group",
+            &solicitation(asker, "ff02::1:ff00:1", 1, true),
+            pass(None, Reason::NotOurs),
+        ),
+        case(
+            "solicitation from beyond a router",
+            &solicitation(asker, "fd00:250::1", 1, true).hops(254),
+            drop("up", Reason::IcmpOther),
+        ),
+    ]);
+}

@@ -215,7 +215,7 @@ fn tcp_row(name: &'static str, to: (Option<&'static str>, u8), whole: Outcome) -
     }
 }
 
-/// Headers of a protocol without ports; as a first fragment it cannot be judged.
+/// Headers of a protocol without ports; a first fragment that is not refused is left to the policy.
 fn icmp_row(name: &'static str, to: (Option<&'static str>, u8), whole: Outcome) -> Row {
     Row {
         carries: |frame| frame.echo(7, 1, DATA),
@@ -335,6 +335,7 @@ fn icmp() -> Vec<Row> {
         },
         Row {
             from: LOOPBACK,
+            first: Drop(Reason::BadSource),
             ..icmp_row("echo from nowhere", UP, Drop(Reason::BadSource))
         },
         Row {
@@ -345,14 +346,17 @@ fn icmp() -> Vec<Row> {
         },
         Row {
             carries: |frame| error(frame, 1, 54),
+            first: Drop(Reason::IcmpOther),
             ..icmp_row("an error about another port", UP, Drop(Reason::IcmpOther))
         },
         Row {
             carries: |frame| error(frame, 99, 53),
+            first: Drop(Reason::IcmpOther),
             ..icmp_row("an error about another's flow", UP, Drop(Reason::IcmpOther))
         },
         Row {
             carries: |frame| frame.icmp(5, 0, [0; 4], DATA),
+            first: Drop(Reason::IcmpOther),
             ..icmp_row("other ICMP", UP, Drop(Reason::IcmpOther))
         },
     ]

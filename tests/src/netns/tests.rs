@@ -7,13 +7,16 @@ use std::process::{Child, Command, Stdio};
 use std::thread;
 use std::time::Duration;
 
-use super::{Home, Namespace, Unnamed};
+use super::{Home, Inside, Namespace, Unnamed};
 use crate::wait;
 
-/// Runs another test of this file in a process of its own, in its main thread.
+/// Names the namespace to a child that is in it.
+const INSIDE: &str = "ANYCAST_TEST_INSIDE";
+
+/// Runs another test of this file in a process of its own.
 fn in_a_child(test: &str) -> Child {
     Command::new(std::env::current_exe().expect("this test has a file"))
-        .args(["--ignored", "--exact", "--nocapture", "--test-threads=1"])
+        .args(["--ignored", "--exact", "--nocapture"])
         .arg(format!("netns::tests::{test}"))
         .stdout(Stdio::piped())
         .spawn()
@@ -59,26 +62,41 @@ fn the_owner_that_is_killed() {
 
 #[test]
 fn who_removes_the_namespace_that_it_is_in_lives_on() {
-    let mut child = in_a_child("the_owner_that_stays_inside");
-    let status = child.wait().expect("the child is reaped");
+    let namespace = Namespace::create(&format!("anycast-inside-{}", std::process::id()))
+        .expect("a namespace can be made");
+    let exe = std::env::current_exe().expect("this test has a file");
+    let mut inside = namespace
+        .command(&exe.to_string_lossy())
+        .expect("it can be entered");
+    let status = inside
+        .args([
+            "--ignored",
+            "--exact",
+            "netns::tests::the_owner_that_is_inside",
+        ])
+        .env(INSIDE, namespace.name())
+        .status()
+        .expect("the child starts");
     assert!(status.success(), "{status}");
+    assert!(!namespace.path().exists(), "it is still there");
+    // There is nothing left to remove.
+    std::mem::forget(namespace);
 }
 
 #[test]
-#[ignore = "another test starts it in a process of its own: its main thread enters a namespace"]
-fn the_owner_that_stays_inside() {
-    let namespace = Namespace::create(&format!("anycast-inside-{}", std::process::id()))
-        .expect("a namespace can be made");
-    let path = namespace.path().to_owned();
-    let home = Home::here().expect("there is /proc");
-    home.visit(&namespace).expect("it can be entered");
-    let ours = nix::unistd::getpid();
+#[ignore = "another test starts it in a process of its own, inside a namespace"]
+fn the_owner_that_is_inside() {
+    let name = std::env::var(INSIDE).expect("the other test names it");
+    let inside = Inside::named(&name);
     assert!(
-        namespace.processes().expect("ip tells").contains(&ours),
-        "this is not the main thread, at which ip looks"
+        inside
+            .processes()
+            .expect("ip tells")
+            .contains(&nix::unistd::getpid()),
+        "this process is not in it"
     );
-    drop(namespace);
-    assert!(!path.exists(), "it is still there");
+    let removed = Namespace::remove_leftovers(&name).expect("it can be removed");
+    assert_eq!(removed, [name]);
 }
 
 #[test]

@@ -220,7 +220,8 @@ impl Inside {
         wait_even_if_interrupted(&what, || {
             // A run that was killed halfway through creating it has left a name without a namespace.
             let mut processes = self.processes().unwrap_or_default();
-            processes.retain(|process| *process != ourselves);
+            // If we are inside, so was the `ip` that has told, which has ended by now.
+            processes.retain(|process| *process != ourselves && kill(*process, None).is_ok());
             for process in &processes {
                 // It may have ended by itself.
                 let _ = kill(*process, Signal::SIGKILL);

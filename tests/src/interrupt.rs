@@ -14,10 +14,7 @@ static INTERRUPTED: AtomicBool = AtomicBool::new(false);
 /// # Errors
 /// When the signals cannot be blocked, or no thread can be started.
 pub fn install() -> anyhow::Result<()> {
-    let mut signals = SigSet::empty();
-    for signal in [Signal::SIGINT, Signal::SIGTERM, Signal::SIGHUP] {
-        signals.add(signal);
-    }
+    let signals = signals();
     signals
         .thread_block()
         .context("blocking SIGINT, SIGTERM and SIGHUP")?;
@@ -30,6 +27,31 @@ pub fn install() -> anyhow::Result<()> {
         })
         .context("starting the thread that waits for signals")?;
     Ok(())
+}
+
+/// As [`install`], until the returned guard is dropped: then the signals end the process again.
+///
+/// # Errors
+/// As [`install`].
+pub fn defer() -> anyhow::Result<Deferred> {
+    install()?;
+    Ok(Deferred(()))
+}
+
+/// While it lives, signals are the flag.
+#[derive(Debug)]
+pub struct Deferred(());
+
+impl Drop for Deferred {
+    fn drop(&mut self) {
+        if let Err(error) = signals().thread_unblock() {
+            eprintln!("unblocking SIGINT, SIGTERM and SIGHUP: {error}");
+        }
+    }
+}
+
+fn signals() -> SigSet {
+    SigSet::from_iter([Signal::SIGINT, Signal::SIGTERM, Signal::SIGHUP])
 }
 
 /// Whether a signal has asked for the end.

@@ -12,6 +12,7 @@ pub mod netns;
 pub mod packet;
 pub mod peers;
 pub mod process;
+pub mod processor;
 pub mod scratch;
 pub mod verifier;
 pub mod wait;

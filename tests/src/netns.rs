@@ -11,12 +11,16 @@ use std::time::Duration;
 use anyhow::{Context as _, anyhow};
 use nix::sched::{CloneFlags, setns};
 use nix::sys::signal::{Signal, kill};
-use nix::unistd::Pid;
+use nix::unistd::{Pid, getpid};
 
 use crate::{process, sys};
 
+mod home;
+#[cfg(test)]
+mod tests;
 mod unnamed;
 
+pub use home::Home;
 pub use unnamed::{Unnamed, in_namespace};
 
 /// Where iproute2 keeps named network namespaces.
@@ -208,11 +212,16 @@ impl Inside {
         File::open(&self.path).with_context(|| format!("there is no namespace {}", self.name))
     }
 
+    /// Removes it and what runs in it, but never this process: what a thread of ours has not left yet
+    /// ends when it does.
     fn remove(&self) -> anyhow::Result<()> {
+        let ourselves = getpid();
         let what = format!("the processes in {} to end", self.name);
         wait_even_if_interrupted(&what, || {
             // A run that was killed halfway through creating it has left a name without a namespace.
-            let processes = self.processes().unwrap_or_default();
+            let mut processes = self.processes().unwrap_or_default();
+            // If we are inside, so was the `ip` that has told, which has ended by now.
+            processes.retain(|process| *process != ourselves && kill(*process, None).is_ok());
             for process in &processes {
                 // It may have ended by itself.
                 let _ = kill(*process, Signal::SIGKILL);

@@ -17,7 +17,7 @@ use nix::sys::signal::{Signal, killpg};
 use nix::unistd::Pid;
 
 use crate::netns::Inside;
-use crate::wait;
+use crate::{sys, wait};
 
 /// A running child and the process group it leads.
 #[derive(Debug)]
@@ -97,6 +97,7 @@ impl Process {
     }
 
     fn launch(name: &str, mut command: Command) -> anyhow::Result<Self> {
+        sys::confine(&mut command, None);
         let child = command
             .stdin(Stdio::null())
             .process_group(0)

@@ -14,7 +14,7 @@ use nix::sched::{CloneFlags, setns};
 use nix::sys::signal::{SigSet, Signal};
 
 /// Lets `command` run in the network namespace `netns` (or in the present one), with no signal blocked,
-/// and die with the thread that starts it.
+/// and die with the thread that starts it. Doing it twice does no harm.
 pub(crate) fn confine(command: &mut Command, netns: Option<File>) {
     let before_exec = move || {
         if let Some(netns) = &netns {

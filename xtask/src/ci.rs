@@ -1,6 +1,7 @@
 //! `cargo xtask ci`: what must hold besides the tests: format, lints, dependencies, docs.
 
 use crate::command::{cargo, output_of, run, say};
+use crate::pinned::CARGO_DENY;
 use crate::{fuzz, packages, toolchain};
 
 pub(crate) fn run_checks() -> anyhow::Result<()> {
@@ -46,9 +47,8 @@ fn lint_for_the_kernel(toolchain: &str) -> anyhow::Result<()> {
 
 /// Licences, sources, duplicate and banned crates.
 fn check_dependencies() -> anyhow::Result<()> {
-    if output_of("cargo", &["deny", "--version"]).is_none() {
-        say("building cargo-deny, which takes a few minutes");
-        run(&mut cargo(&["install", "cargo-deny", "--locked"]))?;
+    if !CARGO_DENY.is_here() {
+        run(&mut CARGO_DENY.install())?;
     }
     run(&mut cargo(&[
         "deny", "check", "bans", "licenses", "sources",

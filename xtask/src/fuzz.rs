@@ -8,6 +8,7 @@ use anyhow::{Context as _, bail};
 
 use crate::command::{cargo, output_of, root, run, say, succeeds};
 use crate::packages;
+use crate::pinned::CARGO_FUZZ;
 
 /// The most that one allocation, and all of them together, may take: what a peer sends is small.
 const ALLOCATION_LIMIT_MIB: u32 = 16;
@@ -22,6 +23,36 @@ pub(crate) struct Args {
     /// How long each target runs
     #[arg(long, default_value_t = 60)]
     seconds: u32,
+    /// What watches the memory [default: address where the toolchain has its runtime, else none]
+    #[arg(long, value_enum)]
+    sanitizer: Option<Sanitizer>,
+}
+
+#[derive(Clone, Copy, Debug, clap::ValueEnum)]
+enum Sanitizer {
+    /// Nothing; the targets run faster
+    None,
+    /// AddressSanitizer
+    Address,
+}
+
+impl Sanitizer {
+    /// As cargo-fuzz calls it.
+    const fn name(self) -> &'static str {
+        match self {
+            Self::None => "none",
+            Self::Address => "address",
+        }
+    }
+
+    /// AddressSanitizer where the toolchain brings its runtime.
+    fn of(toolchain: &str) -> Self {
+        if has_runtime(toolchain) {
+            Self::Address
+        } else {
+            Self::None
+        }
+    }
 }
 
 pub(crate) fn run_targets(args: &Args) -> anyhow::Result<()> {
@@ -32,7 +63,10 @@ pub(crate) fn run_targets(args: &Args) -> anyhow::Result<()> {
         Some(target) => bail!("no fuzz target `{target}`: there are {}", known.join(", ")),
     };
     let toolchain = ensure()?;
-    let sanitizer = sanitizer(toolchain);
+    let sanitizer = args
+        .sanitizer
+        .unwrap_or_else(|| Sanitizer::of(toolchain))
+        .name();
     for target in &chosen {
         run(&mut fuzz(
             toolchain,
@@ -132,9 +166,8 @@ fn ensure_compiler() -> anyhow::Result<()> {
 /// cargo-fuzz, a compiler for the fuzzer, and the toolchain to use.
 fn ensure() -> anyhow::Result<&'static str> {
     ensure_compiler()?;
-    if output_of("cargo", &["fuzz", "--version"]).is_none() {
-        say("building cargo-fuzz, which takes a few minutes");
-        run(&mut cargo(&["install", "cargo-fuzz", "--locked"]))?;
+    if !CARGO_FUZZ.is_here() {
+        run(&mut CARGO_FUZZ.install())?;
     }
     let toolchains = ["nightly", "stable"];
     toolchains
@@ -143,18 +176,17 @@ fn ensure() -> anyhow::Result<&'static str> {
         .context("neither a nightly nor a stable toolchain: run `rustup toolchain install nightly`")
 }
 
-/// AddressSanitizer where the toolchain brings its runtime.
-fn sanitizer(toolchain: &str) -> &'static str {
+/// Whether the toolchain brings the runtime of AddressSanitizer.
+fn has_runtime(toolchain: &str) -> bool {
     let library = output_of(
         "rustup",
         &["run", toolchain, "rustc", "--print", "target-libdir"],
     );
-    let has_runtime = library
+    library
         .and_then(|directory| fs::read_dir(directory).ok())
         .is_some_and(|entries| {
             entries
                 .flatten()
                 .any(|entry| entry.file_name().to_string_lossy().ends_with("_rt.asan.a"))
-        });
-    if has_runtime { "address" } else { "none" }
+        })
 }

@@ -8,6 +8,7 @@ mod fuzz;
 mod gate;
 mod lab;
 mod packages;
+mod pinned;
 mod setup;
 mod test;
 mod toolchain;

@@ -7,13 +7,11 @@ use anyhow::{Context as _, bail};
 
 use crate::command::{output_of, run, say, succeeds};
 use crate::packages;
+use crate::pinned::BPF_LINKER;
 
 /// The name under which a distribution's rustc is known to rustup. The build script of
 /// anycast-userspace looks for the same names in the same order.
 const LINKED: &str = "anycast-bpf";
-
-/// The bpf-linker that the object is built and tested with.
-const BPF_LINKER: &str = "0.13.0";
 
 /// Makes the toolchain usable, installing what is missing. Returns the toolchain's name.
 pub(crate) fn ensure() -> anyhow::Result<&'static str> {
@@ -66,12 +64,10 @@ fn has_core_source(toolchain: &str) -> bool {
 }
 
 fn ensure_linker() -> anyhow::Result<()> {
-    if let Some(version) = output_of("bpf-linker", &["--version"]) {
-        say(&format!("linker: {version}"));
+    if BPF_LINKER.is_here() {
         return Ok(());
     }
-    let mut install = Command::new("cargo");
-    install.args(["install", "bpf-linker", "--version", BPF_LINKER, "--locked"]);
+    let mut install = BPF_LINKER.install();
     if packages::is_available("llvm-22-dev") {
         packages::install(&[
             "llvm-22-dev",
@@ -83,9 +79,8 @@ fn ensure_linker() -> anyhow::Result<()> {
             .args(["--no-default-features", "--features", "llvm-22"])
             .env("LLVM_PREFIX", "/usr/lib/llvm-22");
     }
-    say("building bpf-linker, which takes a few minutes");
     run(&mut install).context("bpf-linker is missing and could not be built")?;
-    if output_of("bpf-linker", &["--version"]).is_none() {
+    if !BPF_LINKER.is_here() {
         bail!("bpf-linker was installed but is not on PATH: add ~/.cargo/bin to PATH");
     }
     Ok(())

@@ -4,10 +4,9 @@ use std::fmt::Write as _;
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
-use std::thread;
 use std::time::Duration;
 
-use anyhow::{Context as _, anyhow, bail};
+use anyhow::{Context as _, bail};
 use serde::Deserialize;
 
 use crate::command::{cargo, output_of, root, say};
@@ -46,20 +45,7 @@ fn on_all(
     program: &Path,
     statistics: bool,
 ) -> anyhow::Result<Vec<(String, Vec<Row>)>> {
-    thread::scope(|scope| {
-        let running: Vec<_> = kernels
-            .iter()
-            .map(|kernel| scope.spawn(move || on(kernel, program, statistics)))
-            .collect();
-        running
-            .into_iter()
-            .map(|thread| {
-                thread
-                    .join()
-                    .map_err(|_| anyhow!("a machine's thread panicked"))?
-            })
-            .collect()
-    })
+    vm::on_each(kernels, |kernel| on(kernel, program, statistics))
 }
 
 fn on(kernel: &Kernel, program: &Path, statistics: bool) -> anyhow::Result<(String, Vec<Row>)> {

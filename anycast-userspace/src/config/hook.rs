@@ -7,6 +7,7 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use super::Span;
+use super::rules::{has_no_nul, not_zero};
 use crate::state::ServiceState;
 
 /// A command run after a transition of its service, in a process group of its own and without a shell.
@@ -39,18 +40,4 @@ fn every_state() -> BTreeSet<ServiceState> {
 
 fn ten_seconds() -> Span {
     Span::from_secs(10)
-}
-
-fn has_no_nul<C>(text: &str, _: &C) -> garde::Result {
-    if text.contains('\0') {
-        return Err(garde::Error::new("holds a NUL byte: no argument can"));
-    }
-    Ok(())
-}
-
-fn not_zero<C>(span: &Span, _: &C) -> garde::Result {
-    if span.0.is_zero() {
-        return Err(garde::Error::new("0s leaves the command no time at all"));
-    }
-    Ok(())
 }

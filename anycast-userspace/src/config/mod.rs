@@ -16,6 +16,7 @@ mod needs;
 mod node;
 mod paths;
 mod require;
+mod rules;
 mod service;
 
 #[cfg(test)]

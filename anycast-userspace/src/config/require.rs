@@ -4,6 +4,7 @@ use garde::Validate;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
+use super::rules::not_zero;
 use super::{Check, Span};
 
 /// Which of a service's checks must pass for the service to be up. Checks marked `shared` are not
@@ -102,13 +103,6 @@ impl Default for Damping {
             max_suppress: Span::from_secs(300),
         }
     }
-}
-
-fn not_zero<C>(span: &Span, _: &C) -> garde::Result {
-    if span.0.is_zero() {
-        return Err(garde::Error::new("cannot be 0s"));
-    }
-    Ok(())
 }
 
 fn below(reuse: u32, suppress: u32) -> garde::Result {

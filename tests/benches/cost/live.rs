@@ -6,10 +6,9 @@ mod rig;
 use std::time::Instant;
 
 use anycast_common::Reason;
+use anycast_tests::processor;
 use anyhow::{Context as _, ensure};
 use clap::ValueEnum as _;
-use nix::sched::{CpuSet, sched_setaffinity};
-use nix::unistd::Pid;
 
 use crate::frames::{arp, at_least, bytes, dns, ping, to_v4};
 use crate::tables::service;
@@ -83,9 +82,7 @@ pub(crate) struct Args {
 
 /// Measures, and prints a JSON line for each case: millions of packets a second.
 pub(crate) fn measure(args: &Args) -> anyhow::Result<()> {
-    let mut one = CpuSet::new();
-    one.set(0)?;
-    sched_setaffinity(Pid::from_raw(0), &one).context("cannot stay on one processor")?;
+    processor::stay_on_one()?;
     let cases = if args.cases.is_empty() {
         Live::value_variants()
     } else {

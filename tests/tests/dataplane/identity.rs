@@ -3,11 +3,11 @@
 use anycast_common::Reason;
 use anycast_common::abi::feature;
 use anycast_tests::packet::{Frame, PEER_MAC, Part};
+use anycast_tests::processor;
 use anycast_userspace::config::dataplane::{Limits, Rate};
 use anycast_userspace::dataplane::{Desired, Service, State};
 
 use crate::case::{Case, answer, case, drop, pass};
-use crate::limits::on_one_cpu;
 use crate::replies::query;
 use crate::support::{Bed, ip, settings};
 
@@ -201,7 +201,7 @@ fn questions_over_the_limit_of_rejections_are_left_to_the_server_behind() {
     bed.host.features = feature::IDENTITY;
     let plain = query(0, [0, 0, 0], b"\x02id\x06server\0", 16, 3, b"");
     let [v4, v6] = to(1).map(|frame| frame.udp(4000, 53, &plain).bytes());
-    on_one_cpu();
+    processor::stay_on_one().unwrap();
     for place in 0..6 {
         let frame = if place % 2 == 0 { &v4 } else { &v6 };
         let wanted = if place < 3 {

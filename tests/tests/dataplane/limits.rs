@@ -1,8 +1,11 @@
 //! Lists and limits.
 
+use std::time::Instant;
+
 use anycast_common::Reason;
 use anycast_common::abi::Disposition;
 use anycast_tests::packet::{Frame, Part};
+use anycast_tests::processor;
 use anycast_userspace::config::dataplane::{
     DataPlane as Settings, Limits, Policy, Rate, SourceLimit,
 };
@@ -155,27 +158,39 @@ fn a_list_longer_than_its_map_is_refused_and_the_old_one_stays_in_force() {
     assert_eq!(bed.plane().explain(&frame).unwrap().reason, Reason::Denied);
 }
 
-/// Keeps this thread on one CPU, since the buckets are per CPU.
-pub(crate) fn on_one_cpu() {
-    let mut set = nix::sched::CpuSet::new();
-    set.set(0).unwrap();
-    nix::sched::sched_setaffinity(nix::unistd::Pid::from_raw(0), &set).unwrap();
+/// What is asked of packets that exceed a limit of one packet a second.
+struct Exceeding {
+    within: Reason,
+    beyond: Reason,
+    /// How many a limit that has just been full admits at once.
+    burst: usize,
 }
 
-/// How many of `count` packets come to each reason. They take less time than the limits need to admit
-/// one more.
-fn reasons(bed: &mut Bed, frame: &Frame, count: usize) -> Vec<(Reason, usize)> {
-    let frame = frame.bytes();
-    let mut seen: Vec<(Reason, usize)> = Vec::new();
-    on_one_cpu();
-    for _ in 0..count {
-        let reason = bed.plane().explain(&frame).unwrap().reason;
-        match seen.iter_mut().find(|(known, _)| *known == reason) {
-            Some((_, times)) => *times += 1,
-            None => seen.push((reason, 1)),
+impl Exceeding {
+    /// Sends `count` packets. Since `full`, when the limit can have admitted nothing yet, each whole second
+    /// may have let one more through, and no more.
+    fn check(&self, bed: &mut Bed, full: Instant, frame: &Frame, count: usize) {
+        let frame = frame.bytes();
+        // The buckets are per CPU.
+        processor::stay_on_one().unwrap();
+        let (mut within, mut beyond) = (0, 0);
+        for _ in 0..count {
+            let reason = bed.plane().explain(&frame).unwrap().reason;
+            if reason == self.within {
+                within += 1;
+            } else {
+                assert_eq!(reason, self.beyond);
+                beyond += 1;
+            }
         }
+        let seconds = usize::try_from(full.elapsed().as_secs()).unwrap();
+        let admitted = self.burst..=(self.burst + seconds).min(count);
+        assert!(
+            admitted.contains(&within) && within + beyond == count,
+            "{within} of {count} after {seconds} s: {:?} admits {admitted:?}",
+            self.within
+        );
     }
-    seen
 }
 
 fn slow(burst: u32) -> Rate {
@@ -202,21 +217,34 @@ fn limits_of_a_service_admit_their_burst_and_no_more() {
         packets: Some(slow(200)),
         source: None,
     })]);
-    assert_eq!(
-        reasons(&mut bed, &echo("10.0.0.1", "192.168.250.1"), 80),
-        [(Reason::Echo, 60), (Reason::EchoLimited, 20)]
-    );
-    let part = echo("10.0.0.1", "192.168.250.1").part(Part::First);
-    assert_eq!(reasons(&mut bed, &part, 5), [(Reason::EchoLimited, 5)]);
+    let full = Instant::now();
     let unlisted = from("10.0.0.1", 1).udp(1, 54, b"");
-    assert_eq!(
-        reasons(&mut bed, &unlisted, 80),
-        [(Reason::UnlistedRejected, 50), (Reason::RejectLimited, 30)]
-    );
-    assert_eq!(
-        reasons(&mut bed, &from("10.0.0.1", 1), 80),
-        [(Reason::Served, 35), (Reason::ServiceLimited, 45)]
-    );
+    Exceeding {
+        within: Reason::Echo,
+        beyond: Reason::EchoLimited,
+        burst: 60,
+    }
+    .check(&mut bed, full, &echo("10.0.0.1", "192.168.250.1"), 80);
+    let part = echo("10.0.0.1", "192.168.250.1").part(Part::First);
+    Exceeding {
+        within: Reason::Fragment,
+        beyond: Reason::EchoLimited,
+        burst: 0,
+    }
+    .check(&mut bed, full, &part, 5);
+    Exceeding {
+        within: Reason::UnlistedRejected,
+        beyond: Reason::RejectLimited,
+        burst: 50,
+    }
+    .check(&mut bed, full, &unlisted, 80);
+    // Of the 200 packets of any kind, 165 have come.
+    Exceeding {
+        within: Reason::Served,
+        beyond: Reason::ServiceLimited,
+        burst: 35,
+    }
+    .check(&mut bed, full, &from("10.0.0.1", 1), 80);
 }
 
 #[test]
@@ -225,19 +253,26 @@ fn first_fragments_of_echo_requests_use_up_the_limit_of_echoes() {
         echo: Some(slow(10)),
         ..Limits::default()
     })]);
-    for (source, to) in [
-        ("10.0.0.1", "192.168.250.1"),
-        ("2001:db8::1", "fd00:250::1"),
+    let full = Instant::now();
+    // One limit for both families.
+    for (source, to, burst) in [
+        ("10.0.0.1", "192.168.250.1", 10),
+        ("2001:db8::1", "fd00:250::1", 0),
     ] {
         let whole = Frame::new(ip(source), ip(to)).echo(1, 1, &[0; 8]);
         let part = whole.clone().part(Part::First);
-        let found = reasons(&mut bed, &part, 15);
-        if to == "192.168.250.1" {
-            assert_eq!(found, [(Reason::Fragment, 10), (Reason::EchoLimited, 5)]);
-        } else {
-            assert_eq!(found, [(Reason::EchoLimited, 15)], "one limit for both");
+        Exceeding {
+            within: Reason::Fragment,
+            beyond: Reason::EchoLimited,
+            burst,
         }
-        assert_eq!(reasons(&mut bed, &whole, 1), [(Reason::EchoLimited, 1)]);
+        .check(&mut bed, full, &part, 15);
+        Exceeding {
+            within: Reason::Echo,
+            beyond: Reason::EchoLimited,
+            burst: 0,
+        }
+        .check(&mut bed, full, &whole, 1);
     }
 }
 
@@ -272,23 +307,22 @@ fn each_source_has_its_own_limit_and_a_prefix_is_one_source() {
             ..Desired::default()
         },
     );
-    let over = [(Reason::Served, 10), (Reason::SourceLimited, 5)];
-    assert_eq!(reasons(&mut bed, &from("10.0.0.1", 1), 15), over);
-    assert_eq!(
-        reasons(&mut bed, &from("10.0.0.2", 1), 5),
-        [(Reason::SourceLimited, 5)]
-    );
-    assert_eq!(reasons(&mut bed, &from("10.0.1.2", 1), 15), over);
-    assert_eq!(
-        reasons(&mut bed, &from("10.99.0.1", 1), 50),
-        [(Reason::Served, 50)]
-    );
-    assert_eq!(reasons(&mut bed, &from("2001:db8::1", 1), 15), over);
-    assert_eq!(
-        reasons(&mut bed, &from("2001:db8::2", 1), 5),
-        [(Reason::SourceLimited, 5)]
-    );
-    assert_eq!(reasons(&mut bed, &from("2001:db8:0:1::1", 1), 15), over);
+    let full = Instant::now();
+    let mut check = |source: &str, burst: usize, count: usize| {
+        let limit = Exceeding {
+            within: Reason::Served,
+            beyond: Reason::SourceLimited,
+            burst,
+        };
+        limit.check(&mut bed, full, &from(source, 1), count);
+    };
+    check("10.0.0.1", 10, 15);
+    check("10.0.0.2", 0, 5);
+    check("10.0.1.2", 10, 15);
+    check("10.99.0.1", 50, 50);
+    check("2001:db8::1", 10, 15);
+    check("2001:db8::2", 0, 5);
+    check("2001:db8:0:1::1", 10, 15);
 }
 
 #[test]

@@ -9,10 +9,9 @@ mod judge;
 
 use std::collections::BTreeMap;
 use std::path::Path;
-use std::thread;
 use std::time::Duration;
 
-use anyhow::{Context as _, anyhow, bail, ensure};
+use anyhow::{Context as _, bail, ensure};
 
 use crate::command::{output_of, root, say};
 use crate::toolchain;
@@ -69,24 +68,12 @@ pub(crate) fn count_by_series(
         .collect())
 }
 
-/// All kernels at a time: each machine uses one processor.
 fn count_all(kernels: &[Kernel], program: &Path) -> anyhow::Result<BTreeMap<String, Counts>> {
     let cases = cases(program)?;
-    thread::scope(|scope| {
-        let running: Vec<_> = kernels
-            .iter()
-            .map(|kernel| (kernel, scope.spawn(|| count(kernel, program, &cases))))
-            .collect();
-        running
-            .into_iter()
-            .map(|(kernel, thread)| {
-                let counts = thread
-                    .join()
-                    .map_err(|_| anyhow!("counting on {} panicked", kernel.release))??;
-                Ok((kernel.release.clone(), counts))
-            })
-            .collect()
-    })
+    let counted = vm::on_each(kernels, |kernel| {
+        Ok((kernel.release.clone(), count(kernel, program, &cases)?))
+    })?;
+    Ok(counted.into_iter().collect())
 }
 
 fn count(kernel: &Kernel, program: &Path, cases: &[String]) -> anyhow::Result<Counts> {

@@ -6,6 +6,7 @@ use std::process::Command;
 
 use anyhow::{Context as _, bail};
 
+use super::scratch::Scratch;
 use crate::command::{output_of, root, run, say};
 use crate::packages;
 
@@ -142,29 +143,35 @@ fn numbers(release: &str) -> Vec<u64> {
         .collect()
 }
 
+/// Fetches and unpacks a kernel. Where [`Kernel::unpacked`] looks it appears as a whole or not at all.
 fn download(release: &str) -> anyhow::Result<()> {
-    let downloads = directory().join("downloads");
-    let _stale = fs::remove_dir_all(&downloads);
-    fs::create_dir_all(&downloads)
-        .with_context(|| format!("cannot create {}", downloads.display()))?;
-    let fetched = [UNSIGNED, ""].iter().rev().any(|ending| {
+    let unfinished = directory().join("unfinished");
+    let scratch = Scratch::new(&unfinished, release)?;
+    let (packages, unpacked) = (scratch.path().join("packages"), scratch.path().join("root"));
+    for path in [&packages, &unpacked] {
+        fs::create_dir(path).with_context(|| format!("cannot create {}", path.display()))?;
+    }
+    let fetched = ["", UNSIGNED].iter().any(|ending| {
         let package = format!("{PREFIX}{release}{ending}");
         run(Command::new("apt-get")
             .args(["download", "-qq", &package])
-            .current_dir(&downloads))
+            .current_dir(&packages))
         .is_ok()
     });
     if !fetched {
         bail!("the package of kernel {release} cannot be downloaded");
     }
-    let target = directory().join(release);
-    for package in fs::read_dir(&downloads)? {
+    for package in fs::read_dir(&packages)? {
         run(Command::new("dpkg-deb")
             .arg("-x")
             .arg(package?.path())
-            .arg(&target))?;
+            .arg(&unpacked))?;
     }
-    fs::remove_dir_all(&downloads).with_context(|| format!("cannot remove {}", downloads.display()))
+    let target = directory().join(release);
+    // What is there holds no kernel, or it would have been taken.
+    let _incomplete = fs::remove_dir_all(&target);
+    fs::rename(&unpacked, &target)
+        .with_context(|| format!("cannot move the kernel to {}", target.display()))
 }
 
 #[cfg(test)]

@@ -11,17 +11,20 @@ pub(crate) mod init;
 mod kernels;
 mod qemu;
 mod root;
+mod scratch;
 
-use std::fs;
 use std::path::Path;
+use std::thread;
 use std::time::{Duration, Instant};
 
-use anyhow::{Context as _, bail};
+use anycast_tests::interrupt;
+use anyhow::{Context as _, anyhow, bail};
 
 pub(crate) use kernels::{Kernel, SERIES};
 
 use crate::command::say;
 use crate::packages;
+use scratch::Scratch;
 
 /// Programs that virtual machines need, and the package of each.
 pub(crate) const TOOLS: &[(&str, &str)] = &[
@@ -62,7 +65,9 @@ pub(crate) struct Args {
 pub(crate) fn run_program(args: &Args) -> anyhow::Result<()> {
     let (program, rest) = args.program.split_first().context("no program is named")?;
     let rest: Vec<&str> = rest.iter().map(String::as_str).collect();
-    for kernel in ensure(|_| None)? {
+    let kernels = ensure(|_| None)?;
+    let _cleaned_up = interrupt::defer()?;
+    for kernel in kernels {
         if args
             .kernel
             .as_deref()
@@ -97,6 +102,30 @@ pub(crate) fn ensure(preferred: impl Fn(&str) -> Option<String>) -> anyhow::Resu
         .collect()
 }
 
+/// Does `work` with each kernel, all at a time: each machine uses one processor. Ctrl-C ends it once the
+/// machines are gone.
+pub(crate) fn on_each<T: Send>(
+    kernels: &[Kernel],
+    work: impl Fn(&Kernel) -> anyhow::Result<T> + Sync,
+) -> anyhow::Result<Vec<T>> {
+    let _cleaned_up = interrupt::defer()?;
+    let work = &work;
+    thread::scope(|scope| {
+        let running: Vec<_> = kernels
+            .iter()
+            .map(|kernel| (kernel, scope.spawn(move || work(kernel))))
+            .collect();
+        running
+            .into_iter()
+            .map(|(kernel, thread)| {
+                thread
+                    .join()
+                    .map_err(|_| anyhow!("the work with kernel {} panicked", kernel.release))?
+            })
+            .collect()
+    })
+}
+
 /// Runs `program` with `args` as root on `kernel`.
 ///
 /// # Errors
@@ -109,18 +138,10 @@ pub(crate) fn run(
     limit: Duration,
 ) -> anyhow::Result<Output> {
     let started = Instant::now();
-    let directory = kernels::directory().join("runs").join(format!(
-        "{}-{}",
-        kernel.release,
-        std::process::id()
-    ));
-    fs::create_dir_all(&directory)
-        .with_context(|| format!("cannot create {}", directory.display()))?;
-    let image = directory.join("initramfs.cpio");
+    let directory = Scratch::new(&kernels::directory().join("runs"), &kernel.release)?;
+    let image = directory.path().join("initramfs.cpio");
     let ended = root::write(kernel, program, args, &image)
-        .and_then(|()| qemu::boot(kernel, &image, &directory, limit));
-    // What is left behind is in the way of nobody.
-    let _removed = fs::remove_dir_all(&directory);
+        .and_then(|()| qemu::boot(kernel, &image, directory.path(), limit));
     let ended = ended.with_context(|| {
         format!(
             "{} did not run on kernel {}",

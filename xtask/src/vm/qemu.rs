@@ -2,16 +2,20 @@
 
 use std::fs;
 use std::path::Path;
-use std::process::{Child, Command, ExitStatus, Stdio};
+use std::process::{Command, ExitStatus};
 use std::thread;
 use std::time::{Duration, Instant};
 
+use anycast_tests::interrupt;
+use anycast_tests::process::Process;
 use anyhow::{Context as _, bail};
 
 use super::kernels::Kernel;
 
 /// Serial lines, in the order of `ttyS0` and on.
 const LINES: [&str; 4] = ["console", "stdout", "stderr", "status"];
+/// What the emulator itself says.
+const EMULATOR: &str = "emulator";
 /// Room for maps of a million entries. The host gives only what is used.
 const MEGABYTES: &str = "2048";
 /// How often it is asked whether the machine has ended.
@@ -54,22 +58,21 @@ pub(super) fn boot(
         qemu.arg("-serial")
             .arg(format!("file:{}", directory.join(line).display()));
     }
-    let mut child = qemu
-        .stdin(Stdio::null())
-        .spawn()
-        .context("cannot start `qemu-system-x86_64`")?;
-    let ended = wait(&mut child, limit);
+    let ended = wait(
+        Process::spawn("the emulator", qemu, &directory.join(EMULATOR))?,
+        limit,
+    )?;
     let read = |line: &str| -> anyhow::Result<String> {
         let path = directory.join(line);
         let bytes = fs::read(&path).with_context(|| format!("cannot read {}", path.display()))?;
         Ok(String::from_utf8_lossy(&bytes).into_owned())
     };
     let last_words = || -> anyhow::Result<String> {
-        let (console, errors) = (read(LINES[0])?, read(LINES[2])?);
-        let lines: Vec<&str> = console.lines().chain(errors.lines()).collect();
+        let texts = [read(EMULATOR)?, read(LINES[0])?, read(LINES[2])?];
+        let lines: Vec<&str> = texts.iter().flat_map(|text| text.lines()).collect();
         Ok(lines[lines.len().saturating_sub(LAST_WORDS)..].join("\n"))
     };
-    match ended? {
+    match ended {
         None => bail!(
             "the machine was ended after {} seconds. Its last words:\n{}",
             limit.as_secs(),
@@ -89,16 +92,17 @@ pub(super) fn boot(
     }
 }
 
-/// Waits for the end, for `limit` at most; nothing: it was ended then.
-fn wait(child: &mut Child, limit: Duration) -> anyhow::Result<Option<ExitStatus>> {
+/// Waits for the end, for `limit` at most; nothing: it is ended now. Whatever happens, it does not outlive
+/// this, nor this process.
+fn wait(mut emulator: Process, limit: Duration) -> anyhow::Result<Option<ExitStatus>> {
     let until = Instant::now() + limit;
     loop {
-        if let Some(status) = child.try_wait().context("cannot wait for the emulator")? {
+        interrupt::check()?;
+        if let Some(status) = emulator.ended()? {
             return Ok(Some(status));
         }
         if Instant::now() >= until {
-            child.kill().context("cannot end the emulator")?;
-            child.wait().context("cannot wait for the emulator")?;
+            emulator.kill()?;
             return Ok(None);
         }
         thread::sleep(LOOK);

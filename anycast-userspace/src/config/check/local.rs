@@ -8,6 +8,7 @@ use serde::{Deserialize, Serialize};
 
 use super::check_type;
 use crate::config::paths::absolute;
+use crate::config::rules::has_no_nul;
 
 check_type! {
     /// A command whose exit code is the verdict. It runs in a process group of its own, without a
@@ -69,13 +70,6 @@ fn slash() -> PathBuf {
 
 fn zero() -> Vec<u8> {
     vec![0]
-}
-
-fn has_no_nul<C>(text: &str, _: &C) -> garde::Result {
-    if text.contains('\0') {
-        return Err(garde::Error::new("holds a NUL byte: no argument can"));
-    }
-    Ok(())
 }
 
 fn are_variables<C>(variables: &BTreeMap<String, String>, context: &C) -> garde::Result {

@@ -62,7 +62,7 @@ fn errors_name_the_field_and_what_is_wrong_with_it() {
         ),
         (
             "type = \"tcp\"\nport = 1\ntimeout = \"0s\"",
-            "timeout: 0s leaves a run no time",
+            "timeout: 0s is no time at all",
         ),
         (
             "type = \"tcp\"\nport = 1\njitter = \"2s\"",
@@ -249,7 +249,7 @@ fn damping_that_could_never_suppress_is_refused() {
             "max_suppress: 1m is too short: the penalty is capped at 1500",
         ),
         ("reuse = 2000", "reuse: 2000 is not below `suppress`, 2000"),
-        ("half_life = \"0s\"", "half_life: cannot be 0s"),
+        ("half_life = \"0s\"", "half_life: 0s is no time at all"),
     ];
     for (text, words) in cases {
         let error = parse(text).expect_err(text);

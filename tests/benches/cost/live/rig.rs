@@ -1,12 +1,11 @@
 //! A node and its peer in two network namespaces, joined by a veth pair. The calling thread stays in the
 //! peer's, from where frames are sent.
 
-use std::fs::{self, File};
-use std::path::Path;
+use std::fs;
 
 use anycast_common::abi::{self, Counters, Interface, feature, global, map};
 use anycast_common::bench::{Kept, name};
-use anycast_tests::netns::{Namespace, veth};
+use anycast_tests::netns::{Home, Namespace, veth};
 use anycast_tests::packet::{NODE_MAC, PEER_MAC};
 use anycast_tests::process;
 use anyhow::{Context as _, bail};
@@ -15,15 +14,16 @@ use aya::programs::tc::TcAttachType;
 use aya::programs::{SchedClassifier, TestRun as _, TestRunAttrs, TestRunOptions, XdpMode};
 use aya::{Ebpf, EbpfLoader};
 use nix::net::if_::if_nametoindex;
-use nix::sched::{CloneFlags, setns};
 
 use super::{Dealer, Live};
 use crate::bed::{Loaded, kept};
 use crate::frames::{self, SOURCE_V4};
 use crate::tables::{Filled, Tables, service};
 
-const NODE: &str = "bench-node";
-const PEER: &str = "bench-peer";
+/// What the names of our namespaces begin with, those that a killed run has left among them.
+const PREFIX: &str = "anycast-bench-";
+const NODE: &str = "anycast-bench-node";
+const PEER: &str = "anycast-bench-peer";
 const NODE_INTERFACE: &str = "node0";
 const PEER_INTERFACE: &str = "peer0";
 /// Frames that the kernel makes at once.
@@ -44,30 +44,24 @@ pub(super) struct Rig {
     /// Takes the answers: without it they would not arrive, and the peer's stack would see them.
     _catcher: Loaded,
     _maps: Filled,
+    /// Takes the calling thread home: after what is attached is detached, before the namespaces go.
+    _home: Home,
     node: Namespace,
     _peer: Namespace,
-    /// Where the calling thread came from.
-    home: File,
-}
-
-impl Drop for Rig {
-    fn drop(&mut self) {
-        // The namespaces wait until nobody is in them; if this fails, they say so.
-        let _left = setns(&self.home, CloneFlags::CLONE_NEWNET);
-    }
 }
 
 impl Rig {
     pub(super) fn new(case: Live) -> anyhow::Result<Self> {
-        let home = File::open("/proc/thread-self/ns/net")?;
+        Namespace::remove_leftovers(PREFIX)?;
         let (node, peer) = (Namespace::create(NODE)?, Namespace::create(PEER)?);
+        let home = Home::here()?;
         veth((&node, NODE_INTERFACE), (&peer, PEER_INTERFACE))?;
         configure(&node, &peer)?;
         let pins = format!("/sys/fs/bpf/anycast-bench-live-{}", std::process::id());
         let maps = Filled::new(pins.into(), anycast_userspace::OBJECT, Tables::SMALL)?;
-        stay_in(&node)?;
+        home.visit(&node)?;
         let running = run(case, &node, &maps)?;
-        stay_in(&peer)?;
+        home.visit(&peer)?;
         let bench = || {
             EbpfLoader::new()
                 .btf(None)
@@ -89,9 +83,9 @@ impl Rig {
             frame,
             _catcher: catcher,
             _maps: maps,
+            _home: home,
             node,
             _peer: peer,
-            home,
         })
     }
 
@@ -264,10 +258,4 @@ fn run(case: Live, node: &Namespace, maps: &Filled) -> anyhow::Result<Running> {
             Ok(Running::Classifier(ebpf))
         }
     }
-}
-
-/// Moves the calling thread.
-fn stay_in(namespace: &Namespace) -> anyhow::Result<()> {
-    let path: &Path = namespace.path();
-    setns(File::open(path)?, CloneFlags::CLONE_NEWNET).context("cannot enter the namespace")
 }

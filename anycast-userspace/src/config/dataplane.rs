@@ -187,8 +187,8 @@ pub struct Rate {
     /// Packets a second.
     #[garde(range(min = 1, max = 1_000_000_000))]
     pub rate: u32,
-    /// Packets at once. Default: as many as `rate`. At least what the rate admits in 10 ms, which is the grain of
-    /// the limits' clock: with fewer, the rate would not be reached.
+    /// Packets at once. Default: as many as `rate`. From a rate of 10 on, at least what it admits in 10 ms, which is
+    /// the grain of the limits' clock, and one more: with fewer, the rate would not be reached.
     #[garde(skip)]
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub burst: Option<NonZeroU32>,
@@ -196,6 +196,16 @@ pub struct Rate {
 
 /// Of the slowest clock that Linux is built with (CONFIG_HZ): the limits' clock is read in ticks.
 const TICKS_PER_SECOND: u32 = 100;
+
+/// The burst with which no tick finds a limit idle that has more to admit. Slower rates than these lose less than a
+/// tenth by the clock, and a burst of one can be meant.
+const fn least_burst(rate: u32) -> u32 {
+    if rate < TICKS_PER_SECOND / 10 {
+        1
+    } else {
+        rate.div_ceil(TICKS_PER_SECOND) + 1
+    }
+}
 
 impl Rate {
     /// So many a second, and as many at once.
@@ -206,7 +216,7 @@ impl Rate {
     /// As maps carry it, with the least burst that lets the rate be reached.
     pub(crate) fn limit(self) -> Limit {
         let burst = self.burst.map_or(self.rate, NonZeroU32::get);
-        Limit::new(self.rate, burst.max(self.rate.div_ceil(TICKS_PER_SECOND)))
+        Limit::new(self.rate, burst.max(least_burst(self.rate)))
     }
 }
 
@@ -217,8 +227,8 @@ pub struct SourceLimit {
     /// Packets a second.
     #[garde(range(min = 1, max = 1_000_000_000))]
     pub rate: u32,
-    /// Packets at once. Default: as many as `rate`. At least what the rate admits in 10 ms, which is the grain of
-    /// the limits' clock: with fewer, the rate would not be reached.
+    /// Packets at once. Default: as many as `rate`. From a rate of 10 on, at least what it admits in 10 ms, which is
+    /// the grain of the limits' clock, and one more: with fewer, the rate would not be reached.
     #[garde(skip)]
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub burst: Option<NonZeroU32>,
@@ -280,13 +290,15 @@ mod tests {
     fn a_burst_is_as_configured_but_for_what_a_tick_of_the_clock_takes() {
         for (rate, burst, wanted) in [
             (1000, None, 1000),
-            (1000, Some(1), 10),
-            (1000, Some(10), 10),
+            (1000, Some(1), 11),
             (1000, Some(11), 11),
-            (150, Some(1), 2),
-            (100, Some(1), 1),
+            (1000, Some(12), 12),
+            (150, Some(1), 3),
+            (100, Some(1), 2),
+            (99, Some(1), 2),
+            (9, Some(1), 1),
             (1, Some(1), 1),
-            (1_000_000_000, Some(1), 10_000_000),
+            (1_000_000_000, Some(1), 10_000_001),
         ] {
             let burst = burst.and_then(NonZeroU32::new);
             assert_eq!(Rate { rate, burst }.limit(), Limit::new(rate, wanted));
@@ -296,7 +308,7 @@ mod tests {
     #[test]
     fn a_rate_is_reached_whatever_the_burst_on_the_slowest_clock() {
         const TICK: u64 = 10_000_000;
-        for rate in [1, 99, 100, 150, 1000, 123_456] {
+        for rate in [10, 49, 99, 100, 101, 150, 1000, 123_456] {
             let limit = Rate {
                 rate,
                 burst: NonZeroU32::new(1),

@@ -12,7 +12,7 @@ use crate::decision::{Away, Order};
 use crate::events::EventKind;
 use crate::health::{FailureKind, HealthVerdict, Outcome};
 use crate::metrics::Metrics;
-use crate::planes::Modes;
+use crate::planes::{MapReport, Modes};
 use crate::rib::DesiredRoutes;
 use crate::words::{FileReport, Saved, Words};
 
@@ -152,6 +152,13 @@ fn a_service_that_an_operator_keeps_away_is_down_to_those_that_need_it() {
         if let Some(passed) = passed {
             controller.on_check(report(1, passed));
         }
+        controller.on_map_report(MapReport {
+            generation: controller.generation,
+            writes: 1,
+            at: Instant::now(),
+            proofs: vec![(1, Ok(()))],
+            failures: Vec::new(),
+        });
         // A hold-down of no time at all is over.
         controller.on_time(Instant::now());
         let got: Vec<_> = controller

@@ -85,7 +85,12 @@ impl Node {
         let (counters, counter_requests) = mpsc::channel(planes::COUNTER_REQUESTS);
         let (scrape_sender, scrapes) = mpsc::channel(metrics::SCRAPES);
         let metrics = Arc::new(Metrics::new(&config.services));
-        let (routes, routes_seen) = watch::channel(Arc::new(DesiredRoutes::new(0)));
+        let service_addresses = config
+            .services
+            .iter()
+            .flat_map(|service| &service.addresses);
+        let desired = DesiredRoutes::of_services(service_addresses.copied());
+        let (routes, routes_seen) = watch::channel(Arc::new(desired));
         let (modes, modes_seen) = watch::channel(Modes {
             generation: 0,
             decided_at: Instant::now(),

@@ -120,6 +120,7 @@ impl Controller {
         events.record(EventKind::Started {
             node: facts.node.clone(),
         });
+        let routes = DesiredRoutes::clone(&channels.routes.borrow());
         let mut controller = Self {
             services: settings
                 .into_iter()
@@ -128,7 +129,7 @@ impl Controller {
             facts,
             started_at: Timestamp::now(),
             generation: 0,
-            routes: DesiredRoutes::new(0),
+            routes,
             decided: VecDeque::with_capacity(REMEMBERED),
             maps_hold: 0,
             maps_asked: 0,

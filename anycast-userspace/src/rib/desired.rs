@@ -1,6 +1,7 @@
 //! The routes that the controller wants announced, as one value with a generation.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashSet};
+use std::net::IpAddr;
 use std::sync::Arc;
 
 use ipnet::IpNet;
@@ -71,6 +72,8 @@ fn same<T: ?Sized>(ours: Option<&Arc<T>>, theirs: Option<&Arc<T>>) -> bool {
 pub struct DesiredRoutes {
     /// Grows with every decision; peers report the generation that they have applied.
     pub generation: u64,
+    /// Announced or not, none of them is a next hop.
+    service_addresses: Arc<HashSet<IpAddr>>,
     routes: SharedMap<Route>,
 }
 
@@ -79,8 +82,22 @@ impl DesiredRoutes {
     pub fn new(generation: u64) -> Self {
         Self {
             generation,
+            service_addresses: Arc::default(),
             routes: SharedMap::default(),
         }
+    }
+
+    /// No routes yet, of services with these addresses.
+    pub fn of_services(addresses: impl IntoIterator<Item = IpAddr>) -> Self {
+        Self {
+            service_addresses: Arc::new(addresses.into_iter().collect()),
+            ..Self::new(0)
+        }
+    }
+
+    /// Whether an address is a service's, or announced by itself: no route may lead through it.
+    pub fn is_service_address(&self, address: IpAddr) -> bool {
+        self.service_addresses.contains(&address) || self.routes.get(&address.into()).is_some()
     }
 
     /// Adds a route, or replaces the one for the same prefix. Host bits are cleared.
@@ -113,17 +130,31 @@ impl DesiredRoutes {
     pub fn is_empty(&self) -> bool {
         self.routes.len() == 0
     }
-
-    /// Whether a prefix is among them.
-    pub fn contains(&self, prefix: &IpNet) -> bool {
-        self.routes.get(prefix).is_some()
-    }
 }
 
 impl Extend<(IpNet, Route)> for DesiredRoutes {
     fn extend<T: IntoIterator<Item = (IpNet, Route)>>(&mut self, routes: T) {
         for (prefix, route) in routes {
             self.insert(prefix, route);
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_address_of_a_service_is_no_next_hop_before_it_is_announced_and_after() {
+        let [service, node] = ["fd00:250::1", "fd00::2"].map(|text| text.parse().unwrap());
+        let mut desired = DesiredRoutes::of_services([service]);
+        for generation in 1..3 {
+            assert!(desired.is_service_address(service));
+            assert!(!desired.is_service_address(node));
+            desired = DesiredRoutes {
+                generation,
+                ..desired.clone()
+            };
         }
     }
 }

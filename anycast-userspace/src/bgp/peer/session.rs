@@ -86,10 +86,10 @@ impl Peer {
         };
         let local_address = link.stream.local_addr()?.ip().to_canonical();
         let desired = self.desired.borrow();
-        let announced = |address: std::net::IpAddr| desired.contains(&address.into());
+        let of_a_service = |address: std::net::IpAddr| desired.is_service_address(address);
         let config = &self.settings.config;
         let on = config.interface.as_deref();
-        let (interface, link_local) = socket::interface_addresses(local_address, on, announced)?;
+        let (interface, link_local) = socket::interface_addresses(local_address, on, of_a_service)?;
         let shares_link = self.settings.is_external() && config.multihop.is_none();
         Ok(Encoder {
             local_as: self.settings.local_as,

@@ -12,7 +12,8 @@
 //! ```
 //!
 //! The number of series is bounded by the configuration: labels are names of services, checks and peers,
-//! and words from fixed lists. No address, no text of an error and no prefix is ever a label.
+//! and words from fixed lists; a peer of a prefix also has its address in its name while its session lasts. No
+//! text of an error and no prefix is ever a label.
 
 pub mod catalogue;
 mod histograms;

@@ -23,6 +23,7 @@ pub mod metrics;
 pub mod planes;
 pub mod privileges;
 pub mod rib;
+pub mod slice;
 pub mod sockopt;
 pub mod state;
 pub mod unix_socket;

@@ -19,7 +19,7 @@ use anyhow::Context as _;
 use crate::config::Config;
 use crate::control::server::Server;
 use crate::metrics::server::Listener;
-use crate::{logging, privileges};
+use crate::{logging, privileges, slice};
 use node::Node;
 use signals::Signals;
 
@@ -38,6 +38,7 @@ pub fn run(path: &Path, options: Options) -> anyhow::Result<()> {
     let config = Config::load(path)?;
     privileges::check()?;
     logging::init();
+    slice::shorten_if_possible();
     // One thread: no task computes for long, and a thousand checks cost a third less than on two.
     // BFD, which must not wait for anybody, has a thread of its own.
     let runtime = tokio::runtime::Builder::new_current_thread()

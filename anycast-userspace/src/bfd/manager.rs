@@ -41,7 +41,10 @@ impl Manager {
             .build()?;
         std::thread::Builder::new()
             .name("bfd".to_owned())
-            .spawn(move || runtime.block_on(Engine::default().run(command_queue, event_queue)))?;
+            .spawn(move || {
+                crate::slice::shorten_if_possible();
+                runtime.block_on(Engine::default().run(command_queue, event_queue));
+            })?;
         Ok((Self { commands }, events))
     }
 

@@ -29,9 +29,10 @@ pub const DRAIN_DELAY: Duration = Duration::from_secs(7);
 pub enum Checks {
     /// A DNS query every 100 ms of which none may fail, and a page every second.
     Polled,
-    /// The kernel tells of the DNS server's sockets; a query every 100 ms of which one may fail. The service
-    /// returns as soon as they pass.
+    /// The kernel tells of the DNS server's sockets. The service returns as soon as they are there.
     Listener,
+    /// As before, and a query every 100 ms of which one may fail.
+    ListenerAndQuery,
 }
 
 const START: Duration = Duration::from_secs(10);
@@ -275,7 +276,8 @@ impl Node {
 fn configuration(city: City, state: &Path, socket: &Path, pin: &Path, checks: Checks) -> String {
     let (hold_down, checks) = match checks {
         Checks::Polled => (HOLD_DOWN, polled()),
-        Checks::Listener => (Duration::ZERO, listener()),
+        Checks::Listener => (Duration::ZERO, LISTENER.to_owned()),
+        Checks::ListenerAndQuery => (Duration::ZERO, format!("{LISTENER}{}", query())),
     };
     format!(
         r#"[node]
@@ -349,14 +351,16 @@ port = 80
     )
 }
 
-fn listener() -> String {
-    format!(
-        r#"
+const LISTENER: &str = r#"
 [[services.checks]]
 name = "sockets"
 type = "listener"
 ports = ["udp/53", "tcp/53"]
+"#;
 
+fn query() -> String {
+    format!(
+        r#"
 [[services.checks]]
 name = "dns-udp"
 type = "dns"

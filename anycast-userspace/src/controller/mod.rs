@@ -13,6 +13,7 @@
 mod course;
 mod report;
 mod service;
+mod services;
 mod status;
 mod transitions;
 mod word;
@@ -41,6 +42,7 @@ pub use status::{Facts, ShowAddresses, ShowPeers};
 
 use course::{Completion, Open};
 use service::Service;
+use services::Services;
 
 /// How often the counters of a service that is being drained are read.
 const QUIET_POLL: Duration = Duration::from_millis(100);
@@ -83,7 +85,7 @@ struct PeerProgress {
 
 /// The controller's state.
 pub struct Controller {
-    services: Vec<Service>,
+    services: Services,
     facts: Facts,
     started_at: Timestamp,
     generation: u64,
@@ -122,10 +124,11 @@ impl Controller {
         });
         let routes = DesiredRoutes::clone(&channels.routes.borrow());
         let mut controller = Self {
-            services: settings
-                .into_iter()
-                .map(|settings| Service::new(settings, now))
-                .collect(),
+            services: Services::new(
+                settings
+                    .into_iter()
+                    .map(|settings| Service::new(settings, now)),
+            ),
             facts,
             started_at: Timestamp::now(),
             generation: 0,
@@ -158,8 +161,6 @@ impl Controller {
         let mut stop = std::pin::pin!(stop);
         loop {
             self.publish();
-            // Where no peer is up, nobody else will say that a withdrawal is done.
-            self.note_withdrawals();
             let deadline = self.deadline();
             tokio::select! {
                 biased;
@@ -193,21 +194,14 @@ impl Controller {
     }
 
     /// The earliest time at which something is due.
-    fn deadline(&self) -> Option<Instant> {
-        let quiet = self
-            .services
-            .iter()
-            .any(|service| service.life.awaits_quiet() && self.counting.is_none())
-            .then_some(self.next_count);
-        self.services
-            .iter()
-            .filter_map(Service::deadline)
-            .chain(quiet)
-            .min()
+    fn deadline(&mut self) -> Option<Instant> {
+        let counts = self.counting.is_none() && self.services.any_awaits_quiet();
+        let quiet = counts.then_some(self.next_count);
+        self.services.deadline().into_iter().chain(quiet).min()
     }
 
     fn on_time(&mut self, now: Instant) {
-        for index in 0..self.services.len() {
+        for index in self.services.due(now) {
             if self.services[index]
                 .health
                 .deadline()
@@ -220,15 +214,14 @@ impl Controller {
             self.note(index, transition);
             self.end_of_words(index, now);
         }
+        self.publish();
+        // Where no peer is up, nobody else will say that a withdrawal is done.
+        self.note_withdrawals();
         self.count_if_due(now);
     }
 
     fn count_if_due(&mut self, now: Instant) {
-        let wanted = self
-            .services
-            .iter()
-            .any(|service| service.life.awaits_quiet());
-        if !wanted || self.counting.is_some() || now < self.next_count {
+        if self.counting.is_some() || now < self.next_count || !self.services.any_awaits_quiet() {
             return;
         }
         self.next_count = now + QUIET_POLL;
@@ -265,7 +258,8 @@ impl Controller {
         let mut modes_changed = false;
         let mut routes_changed = false;
         let now = Instant::now();
-        for service in &mut self.services {
+        for index in self.services.take_unplanned() {
+            let service = self.services.planned(index);
             let plan = service.life.plan();
             let before = service.published;
             let mode_changed = before.is_none_or(|before| before.data_plane != plan.data_plane);

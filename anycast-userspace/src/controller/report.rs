@@ -200,9 +200,10 @@ impl Controller {
             .map(|peer| peer.applied)
             .min()
             .unwrap_or(u64::MAX);
-        for service in &mut self.services {
+        for index in 0..self.services.len() {
+            let service = &self.services[index];
             if service.life.awaits_withdrawal() && slowest >= service.routed_at {
-                service.life.on_withdrawn();
+                self.services[index].life.on_withdrawn();
             }
         }
     }

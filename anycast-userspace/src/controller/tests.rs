@@ -2,6 +2,7 @@
 
 mod needs;
 mod rig;
+mod services;
 mod transitions;
 mod words;
 

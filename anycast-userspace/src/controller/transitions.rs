@@ -51,7 +51,7 @@ impl Controller {
 
     /// The maps hold a generation.
     pub(super) fn follow_map(&mut self, generation: u64, at: Instant) {
-        for service in &mut self.services {
+        for service in self.services.iter_mut() {
             if let Some(course) = &mut service.course {
                 course.on_map(generation, at);
             }

@@ -17,7 +17,7 @@ use crate::rib::DesiredRoutes;
 use crate::words::{FileReport, Saved, Words};
 
 /// Services by name, each with the names that it needs and one check; nobody hears what they decide.
-fn controller(services: &[(&str, &[&str])]) -> Controller {
+pub(super) fn controller(services: &[(&str, &[&str])]) -> Controller {
     let services = services.iter().map(|(name, needs)| {
         let needs: Vec<String> = needs.iter().map(ToString::to_string).collect();
         let settings = settings();
@@ -60,7 +60,7 @@ fn controller(services: &[(&str, &[&str])]) -> Controller {
     )
 }
 
-fn report(service: usize, passed: bool) -> Report {
+pub(super) fn report(service: usize, passed: bool) -> Report {
     let outcome = if passed {
         Outcome::pass("fine")
     } else {

@@ -14,6 +14,7 @@ pub mod peers;
 pub mod process;
 pub mod processor;
 pub mod scratch;
+pub mod site;
 pub mod verifier;
 pub mod wait;
 

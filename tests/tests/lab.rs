@@ -5,12 +5,13 @@
 
 use std::io;
 use std::panic::{AssertUnwindSafe, catch_unwind};
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::process::{Child, Command, Stdio};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use anycast_tests::lab::{Lab, leftovers, scenario};
+use anycast_tests::site::binary;
 use anycast_tests::{interrupt, wait};
 use nix::sys::signal::{SigSet, Signal, kill};
 use nix::unistd::Pid;
@@ -20,13 +21,6 @@ static LAB: Mutex<()> = Mutex::new(());
 
 fn the_only_lab() -> MutexGuard<'static, ()> {
     LAB.lock().unwrap_or_else(PoisonError::into_inner)
-}
-
-fn binary() -> PathBuf {
-    std::env::var_os("ANYCAST_BIN").map(PathBuf::from).expect(
-        "ANYCAST_BIN names no binary to test: run `cargo xtask test`, or \
-         `cargo build && ANYCAST_BIN=$PWD/target/debug/anycast cargo test -p anycast-tests --test lab`",
-    )
 }
 
 fn assert_nothing_is_left() {

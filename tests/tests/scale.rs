@@ -17,6 +17,7 @@ use anycast_tests::feed::Feed;
 use anycast_tests::lab::control::{Control, Events};
 use anycast_tests::netns::{Namespace, veth};
 use anycast_tests::process::{self, Process};
+use anycast_tests::site::{binary, start_bird};
 use anycast_tests::wait;
 use nix::sys::signal::Signal;
 
@@ -63,7 +64,7 @@ impl Bench {
             "route add local 10.200.0.0/16 dev lo",
         ])?;
         router.ip(&["addr add 10.0.1.1/24 dev eth0"])?;
-        let bird = start_bird(&router, path)?;
+        let bird = start_bird(&router, path, BIRD)?;
 
         let health = path.join("healthy");
         fs::write(&health, "")?;
@@ -127,18 +128,7 @@ impl Drop for Bench {
     }
 }
 
-fn binary() -> PathBuf {
-    std::env::var_os("ANYCAST_BIN").map(PathBuf::from).expect(
-        "ANYCAST_BIN names no binary to test: run `cargo xtask test`, or \
-         `cargo build && ANYCAST_BIN=$PWD/target/debug/anycast cargo test -p anycast-tests --test scale`",
-    )
-}
-
-fn start_bird(router: &Namespace, directory: &Path) -> anyhow::Result<Process> {
-    let config = directory.join("bird.conf");
-    fs::write(
-        &config,
-        "router id 10.0.1.1;
+const BIRD: &str = "router id 10.0.1.1;
 protocol device { }
 protocol bgp node {
   local 10.0.1.1 as 65001;
@@ -146,21 +136,7 @@ protocol bgp node {
   passive;
   ipv4 { import all; export none; };
 }
-",
-    )?;
-    let socket = directory.join("bird.ctl");
-    let mut command = router.command("bird")?;
-    command
-        .arg("-f")
-        .arg("-c")
-        .arg(&config)
-        .arg("-s")
-        .arg(&socket);
-    command.arg("-P").arg(directory.join("bird.pid"));
-    let bird = Process::spawn("BIRD", command, &directory.join("bird.log"))?;
-    wait::until("BIRD's socket", SOON, || Ok(socket.exists().then_some(())))?;
-    Ok(bird)
-}
+";
 
 fn configuration(socket: &Path, health: &Path, managed: Addresses) -> String {
     let manage = managed == Addresses::Managed;

@@ -49,7 +49,7 @@ pub(super) async fn connect(target: SocketAddr) -> Result<TcpStream, Failure> {
     let stream = TcpStream::connect(target).await?;
     SockRef::from(&stream).set_linger(Some(Duration::ZERO))?;
     // With nobody listening on a port of the ephemeral range, the kernel can connect it to itself.
-    if stream.local_addr()? == stream.peer_addr()? {
+    if stream.local_addr()? == target {
         return Err(Failure::new(
             FailureKind::Refused,
             "nobody listens there: the connection met itself",

@@ -2,12 +2,12 @@
 //! by `ANYCAST_BIN`, which `cargo xtask test` sets.
 
 use std::fs;
-use std::path::PathBuf;
 use std::time::Duration;
 
 use anycast_tests::lab::control::Control;
 use anycast_tests::peers::{Frr, Options, Router, RoutingDaemon as _, in_namespace};
 use anycast_tests::process::{self, Process};
+use anycast_tests::site::binary;
 use anycast_tests::wait;
 use anyhow::{Context as _, Result};
 use nix::sys::signal::Signal;
@@ -30,10 +30,7 @@ struct Agent {
 
 impl Agent {
     fn start() -> Result<Self> {
-        let binary = std::env::var_os("ANYCAST_BIN").map(PathBuf::from).context(
-            "ANYCAST_BIN names no binary to test: run `cargo xtask test`, or \
-             `cargo build && ANYCAST_BIN=$PWD/target/debug/anycast cargo test -p anycast-tests --test bfd`",
-        )?;
+        let binary = binary();
         let directory = tempfile::tempdir()?;
         let path = |name: &str| directory.path().join(name);
         let (config, socket) = (path("anycast.toml"), path("anycast.sock"));

@@ -1,11 +1,11 @@
 //! The daemon itself, in the calling thread's namespace, with a service that is up.
 
 use std::fs;
-use std::path::PathBuf;
 use std::process::Command;
 use std::time::Duration;
 
 use anycast_tests::process::Process;
+use anycast_tests::site::binary;
 use anycast_tests::wait;
 
 use crate::support::pin;
@@ -17,13 +17,6 @@ pub(crate) struct Daemon {
 }
 
 /// The binary under test.
-pub(crate) fn binary() -> PathBuf {
-    std::env::var_os("ANYCAST_BIN").map(PathBuf::from).expect(
-        "ANYCAST_BIN names no binary to test: run `cargo xtask test`, or \
-         `cargo build && ANYCAST_BIN=$PWD/target/debug/anycast cargo test -p anycast-tests`",
-    )
-}
-
 impl Daemon {
     /// Starts it on the interface `left`, with further lines for `[dataplane]` and further arguments, and
     /// waits until its service is up.

@@ -3,10 +3,11 @@
 use std::process::Command;
 use std::time::Duration;
 
+use anycast_tests::site::binary;
 use anycast_tests::wait;
 use serde_json::Value;
 
-use crate::daemon::{Daemon, binary};
+use crate::daemon::Daemon;
 use crate::live::Link;
 use crate::tools::in_a_namespace;
 

@@ -9,10 +9,11 @@ use std::fs;
 use std::io::Write as _;
 use std::process::Stdio;
 
+use anycast_tests::site::binary;
 use anycast_tests::{process, wait};
 use anyhow::Context as _;
 use serde_json::Value;
-use site::{METRICS, PINGS, PROMETHEUS, PROOFS, SOON, Site, binary, configuration, rules};
+use site::{METRICS, PINGS, PROMETHEUS, PROOFS, SOON, Site, configuration, rules};
 
 const MEMORY: f64 = 40.0 * 1024.0 * 1024.0;
 

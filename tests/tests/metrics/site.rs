@@ -9,6 +9,7 @@ use anycast_tests::feed::Feed;
 use anycast_tests::lab::control::{Control, Events};
 use anycast_tests::netns::{Namespace, veth};
 use anycast_tests::process::{self, Process};
+use anycast_tests::site::{binary, start_bird};
 use anycast_tests::wait;
 use anyhow::Context as _;
 use nix::sys::signal::Signal;
@@ -56,7 +57,7 @@ impl Site {
             "addr add 10.0.1.1/24 dev eth0",
             "route add 192.168.250.1 via 10.0.1.2",
         ])?;
-        let bird = start_bird(&router, path)?;
+        let bird = start_bird(&router, path, BIRD)?;
 
         let health = path.join(HEALTH);
         fs::write(&health, "")?;
@@ -181,22 +182,11 @@ impl Drop for Site {
     }
 }
 
-pub(crate) fn binary() -> PathBuf {
-    std::env::var_os("ANYCAST_BIN").map(PathBuf::from).expect(
-        "ANYCAST_BIN names no binary to test: run `cargo xtask test`, or \
-         `cargo build && ANYCAST_BIN=$PWD/target/debug/anycast cargo test -p anycast-tests --test metrics`",
-    )
-}
-
 pub(crate) fn rules() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("../docs/alerts.yml")
 }
 
-fn start_bird(router: &Namespace, directory: &Path) -> anyhow::Result<Process> {
-    let config = directory.join("bird.conf");
-    fs::write(
-        &config,
-        r#"router id 10.0.1.1;
+const BIRD: &str = r#"router id 10.0.1.1;
 protocol device { }
 protocol bfd {
   interface "eth0" { min rx interval 300 ms; min tx interval 300 ms; multiplier 3; };
@@ -208,17 +198,7 @@ protocol bgp node {
   bfd on;
   ipv4 { import all; export none; };
 }
-"#,
-    )?;
-    let socket = directory.join("bird.ctl");
-    let mut command = router.command("bird")?;
-    command.arg("-f").arg("-c").arg(&config);
-    command.arg("-s").arg(&socket);
-    command.arg("-P").arg(directory.join("bird.pid"));
-    let bird = Process::spawn("BIRD", command, &directory.join("bird.log"))?;
-    wait::until("BIRD's socket", SOON, || Ok(socket.exists().then_some(())))?;
-    Ok(bird)
-}
+"#;
 
 pub(crate) fn configuration(directory: &Path) -> String {
     format!(

@@ -2,13 +2,14 @@
 
 use std::fmt::Write as _;
 use std::fs;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::time::Duration;
 
 use anycast_tests::feed::{Feed, Mark};
 use anycast_tests::lab::control::{Control, Event, Events};
 use anycast_tests::netns::{Namespace, veth};
 use anycast_tests::process::{self, Process};
+use anycast_tests::site::{binary, start_bird};
 use anycast_tests::wait;
 use anyhow::Context as _;
 use nix::sys::signal::Signal;
@@ -47,7 +48,7 @@ impl Site {
         veth((&node, "eth0"), (&router, "eth0"))?;
         node.ip(&["addr add 10.0.1.2/24 dev eth0"])?;
         router.ip(&["addr add 10.0.1.1/24 dev eth0"])?;
-        let bird = start_bird(&router, directory.path())?;
+        let bird = start_bird(&router, directory.path(), BIRD)?;
         let socket = directory.path().join("anycast.sock");
         let site = Self {
             daemon: None,
@@ -249,16 +250,7 @@ impl Drop for Site {
     }
 }
 
-fn binary() -> PathBuf {
-    std::env::var_os("ANYCAST_BIN").map(PathBuf::from).expect(
-        "ANYCAST_BIN names no binary to test: run `cargo xtask test`, or \
-         `cargo build && ANYCAST_BIN=$PWD/target/debug/anycast cargo test -p anycast-tests --test word`",
-    )
-}
-
-fn start_bird(router: &Namespace, directory: &Path) -> anyhow::Result<Process> {
-    let config = directory.join("bird.conf");
-    let text = "router id 10.0.1.1;
+const BIRD: &str = "router id 10.0.1.1;
 protocol device { }
 protocol bgp node {
   local 10.0.1.1 as 65001;
@@ -267,13 +259,3 @@ protocol bgp node {
   ipv4 { import all; export none; };
 }
 ";
-    fs::write(&config, text)?;
-    let socket = directory.join("bird.ctl");
-    let mut command = router.command("bird")?;
-    command.arg("-f").arg("-c").arg(&config);
-    command.arg("-s").arg(&socket);
-    command.arg("-P").arg(directory.join("bird.pid"));
-    let bird = Process::spawn("BIRD", command, &directory.join("bird.log"))?;
-    wait::until("BIRD's socket", SOON, || Ok(socket.exists().then_some(())))?;
-    Ok(bird)
-}

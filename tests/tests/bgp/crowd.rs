@@ -159,7 +159,7 @@ async fn withdrawals(
 }
 
 /// Reads until an UPDATE ends with these octets.
-async fn until_update(peer: &mut Scripted, end: &[u8]) {
+pub(crate) async fn until_update(peer: &mut Scripted, end: &[u8]) {
     let wait = async {
         loop {
             if peer.read_until(UPDATE).await.unwrap().ends_with(end) {

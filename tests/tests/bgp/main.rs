@@ -5,6 +5,7 @@ mod crowd;
 mod decoders;
 mod dynamic;
 mod errors;
+mod flood;
 mod frr;
 mod hostile;
 mod interop;

@@ -16,6 +16,7 @@ use rustbgpd_wire::{
 use super::backoff::Random;
 use super::collision::Origin;
 use super::framing::{Inbox, Incoming};
+use super::notification::invalid_refresh_length;
 use super::status::{MessageCounts, State};
 
 /// What came of octets or of time.
@@ -142,8 +143,24 @@ impl Connection {
             Incoming::MalformedNotification => {
                 self.lost("the peer sent a NOTIFICATION that cannot be read".to_owned());
             }
+            Incoming::MisshapenMarker { octets, otherwise } => {
+                if self.knows_markers() {
+                    self.counts.received.route_refresh += 1;
+                    self.cease(invalid_refresh_length(&octets));
+                } else {
+                    self.handle(*otherwise, now);
+                }
+            }
             Incoming::Message(message) => self.handle_message(message, now),
         }
+    }
+
+    /// Whether BoRR and EoRR mean something: the session is up, and both sides have offered them.
+    fn knows_markers(&self) -> bool {
+        self.state() == State::Established
+            && self
+                .negotiated()
+                .is_some_and(|negotiated| negotiated.peer_enhanced_route_refresh)
     }
 
     fn handle_message(&mut self, message: Message, now: Instant) {

@@ -1,7 +1,9 @@
 //! From a stream of octets to whole messages. Pure; it knows no session.
 
-use bytes::BytesMut;
-use rustbgpd_wire::{DecodeError, Message, MessageType, decode_message, peek_message_length};
+use bytes::{Bytes, BytesMut};
+use rustbgpd_wire::{
+    DecodeError, Message, MessageType, RouteRefreshSubtype, decode_message, peek_message_length,
+};
 
 use super::wire::MAX_MESSAGE;
 
@@ -14,6 +16,8 @@ const MIN_OPEN: u16 = 29;
 const MIN_UPDATE: u16 = 23;
 const MIN_NOTIFICATION: u16 = 21;
 const MIN_ROUTE_REFRESH: u16 = 23;
+/// Where the subtype of a ROUTE-REFRESH stands (RFC 7313 §3.2).
+const SUBTYPE: u16 = HEADER + 2;
 
 /// A message, decoded but not acted on.
 #[derive(Debug)]
@@ -21,6 +25,12 @@ pub(super) enum Incoming {
     Message(Message),
     Malformed(DecodeError),
     MalformedNotification,
+    /// A BoRR or EoRR with more or less than a family in it (RFC 7313 §5); `otherwise` is what it means
+    /// where the two sides have not agreed on these markers.
+    MisshapenMarker {
+        octets: Bytes,
+        otherwise: Box<Incoming>,
+    },
 }
 
 /// Octets that have come and are not yet a message.
@@ -45,6 +55,9 @@ impl Inbox {
             Err(error) => return Some(Incoming::Malformed(error)),
         };
         let kind = MessageType::from_u8(self.0[18])?;
+        if kind == MessageType::RouteRefresh && length != MIN_ROUTE_REFRESH && length > SUBTYPE {
+            return self.next_odd_refresh(length);
+        }
         if !length_is_possible(kind, length) {
             return Some(match kind {
                 MessageType::Notification => Incoming::MalformedNotification,
@@ -60,6 +73,32 @@ impl Inbox {
             Err(_) if kind == MessageType::Notification => Incoming::MalformedNotification,
             Err(error) => Incoming::Malformed(error),
         })
+    }
+
+    /// A ROUTE-REFRESH that is long enough to have a subtype, and is not of the usual length.
+    fn next_odd_refresh(&mut self, length: u16) -> Option<Incoming> {
+        if self.0.len() < usize::from(length) {
+            return None;
+        }
+        let octets = self.0.split_to(usize::from(length)).freeze();
+        let meaning = if length < MIN_ROUTE_REFRESH {
+            Err(DecodeError::InvalidLength { length })
+        } else {
+            decode_message(&mut octets.clone(), MAX_LENGTH)
+        };
+        let otherwise = meaning.map_or_else(Incoming::Malformed, Incoming::Message);
+        Some(
+            match RouteRefreshSubtype::from_u8(octets[usize::from(SUBTYPE)]) {
+                RouteRefreshSubtype::BoRR | RouteRefreshSubtype::EoRR => {
+                    Incoming::MisshapenMarker {
+                        octets,
+                        otherwise: Box::new(otherwise),
+                    }
+                }
+                // The codec's enum is open.
+                _ => otherwise,
+            },
+        )
     }
 }
 

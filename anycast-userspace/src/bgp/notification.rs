@@ -2,11 +2,19 @@
 
 use std::fmt;
 
+use bytes::Bytes;
 use rustbgpd_wire::notification::{
     cease_subcode, description, encode_shutdown_communication, extract_shutdown_communication,
 };
 use rustbgpd_wire::{NotificationCode, NotificationMessage};
 use serde::Serialize;
+
+use super::wire::MAX_MESSAGE;
+
+/// Subcode of a ROUTE-REFRESH Message Error (RFC 7313 §5).
+const INVALID_MESSAGE_LENGTH: u8 = 1;
+/// What a NOTIFICATION can hold beside its header, code and subcode.
+const MAX_DATA: usize = MAX_MESSAGE - 19 - 2;
 
 /// A NOTIFICATION (RFC 4271 §4.5) that one side sent the other.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
@@ -70,6 +78,16 @@ fn printable(text: &str) -> String {
         .collect()
 }
 
+/// The answer to a BoRR or EoRR of a wrong length: it holds the whole message (RFC 7313 §5), as far as there
+/// is room.
+pub(super) fn invalid_refresh_length(octets: &Bytes) -> NotificationMessage {
+    NotificationMessage::new(
+        NotificationCode::RouteRefreshMessage,
+        INVALID_MESSAGE_LENGTH,
+        octets.slice(..octets.len().min(MAX_DATA)),
+    )
+}
+
 /// Why we end a session.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Cease {
@@ -95,11 +113,10 @@ pub(super) fn cease(
                 .map(encode_shutdown_communication)
                 .unwrap_or_default(),
         ),
-        Cease::CollisionResolution => (
-            cease_subcode::CONNECTION_COLLISION_RESOLUTION,
-            bytes::Bytes::new(),
-        ),
-        Cease::BfdDown => (cease_subcode::BFD_DOWN, bytes::Bytes::new()),
+        Cease::CollisionResolution => {
+            (cease_subcode::CONNECTION_COLLISION_RESOLUTION, Bytes::new())
+        }
+        Cease::BfdDown => (cease_subcode::BFD_DOWN, Bytes::new()),
     };
     if !hard_reset {
         return NotificationMessage::new(NotificationCode::Cease, subcode, data);
@@ -161,7 +178,7 @@ mod tests {
         let message = NotificationMessage::new(
             NotificationCode::Cease,
             cease_subcode::ADMINISTRATIVE_SHUTDOWN,
-            bytes::Bytes::from_static(&[9, b'x']),
+            Bytes::from_static(&[9, b'x']),
         );
         assert_eq!(Notification::of(&message).communication, None);
     }

@@ -10,6 +10,7 @@ use crate::bgp::wire::MAX_MESSAGE;
 use super::*;
 
 mod opens;
+mod refreshes;
 
 /// A name, the message, the NOTIFICATION's code and subcode, and its data.
 type BadMessage = (&'static str, Vec<u8>, (u8, u8), &'static [u8]);

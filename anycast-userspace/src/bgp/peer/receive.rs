@@ -65,9 +65,10 @@ impl Peer {
         {
             let refusal = match &incoming {
                 Incoming::Message(Message::Open(open)) => self.refusal(origin, open),
-                Incoming::Message(_) | Incoming::Malformed(_) | Incoming::MalformedNotification => {
-                    None
-                }
+                Incoming::Message(_)
+                | Incoming::Malformed(_)
+                | Incoming::MalformedNotification
+                | Incoming::MisshapenMarker { .. } => None,
             };
             if let Some(link) = self.link(origin) {
                 match refusal {

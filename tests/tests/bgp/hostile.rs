@@ -273,6 +273,46 @@ fn an_erring_peer_is_held_off_for_longer_each_time() {
     });
 }
 
+#[test]
+fn a_peer_that_asks_again_and_again_is_sent_its_routes_seldom_and_once_more_at_the_end() {
+    in_namespace(|| {
+        runtime().block_on(async {
+            addresses(1);
+            let mut node = Node::start(&[(1, "passive = true")]);
+            let mut peer = Scripted::establish(1, 90).await.unwrap();
+            node.established("peer1").await;
+            node.want(routes(ROUTE, Attributes::default())).await;
+            let before = node.summary("peer1").messages.sent.update;
+            let request = message(5, &[0, 1, 0, 1]);
+            peer.send(&request).await.unwrap();
+            node.summary_until("peer1", |summary| {
+                summary.messages.sent.update == before + 1
+            })
+            .await;
+            let start = Instant::now();
+            peer.send(&request.repeat(1000)).await.unwrap();
+            let asked = node
+                .summary_until("peer1", |summary| {
+                    summary.messages.received.route_refresh == 1001
+                })
+                .await;
+            assert_eq!(asked.messages.sent.update, before + 1);
+            node.summary_until("peer1", |summary| summary.messages.sent.update > before + 1)
+                .await;
+            assert!(
+                start.elapsed() > Duration::from_secs(4),
+                "{:?}",
+                start.elapsed()
+            );
+            assert_eq!(
+                node.summary("peer1").messages.sent.update,
+                before + 2,
+                "what was asked for last is not lost"
+            );
+        });
+    });
+}
+
 pub(crate) fn resident_kib() -> usize {
     let status = std::fs::read_to_string("/proc/self/status").unwrap();
     let line = status

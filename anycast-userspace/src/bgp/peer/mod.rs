@@ -229,7 +229,7 @@ impl Peer {
             for origin in [Origin::Ours, Origin::Theirs] {
                 self.flush(origin, now);
             }
-            if !self.can_supply_more() {
+            if !self.can_supply_more(now) {
                 break;
             }
         }
@@ -285,7 +285,12 @@ impl Peer {
     fn deadline(&self) -> Option<Instant> {
         let connections = self.links().filter_map(|link| link.connection.deadline());
         let retry = self.retry_at.filter(|_| self.may_connect());
-        connections.chain(retry).chain(self.held_until).min()
+        let refresh = self.refresh_deadline(Instant::now());
+        connections
+            .chain(retry)
+            .chain(self.held_until)
+            .chain(refresh)
+            .min()
     }
 
     fn tick(&mut self) {

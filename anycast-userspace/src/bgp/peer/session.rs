@@ -1,6 +1,5 @@
 //! An established session: what it is sent, and that it has been sent.
 
-use std::collections::BTreeSet;
 use std::io;
 use std::sync::Arc;
 use std::time::Instant;
@@ -14,6 +13,7 @@ use crate::bgp::event::EventKind;
 use crate::bgp::export::{Export, Updates};
 use crate::bgp::notification::{Cease, cease};
 use crate::bgp::record::families;
+use crate::bgp::refresh::Refreshes;
 use crate::bgp::socket;
 use crate::bgp::wire::Encoder;
 use crate::config::bgp::{Family, Role};
@@ -30,7 +30,7 @@ pub(super) struct Session {
     /// Desired routes have changed since they were last looked at.
     pub(super) stale: bool,
     /// Families that the peer wants to be sent again.
-    refresh: BTreeSet<Family>,
+    refreshes: Refreshes,
     /// The peer waits for End-of-RIB markers (RFC 4724), and knows those of RFC 7313.
     wants_end_of_rib: bool,
     enhanced_refresh: bool,
@@ -38,8 +38,8 @@ pub(super) struct Session {
 
 impl Session {
     /// Whether there is something to put into the outbox.
-    fn is_wanting(&self) -> bool {
-        self.stale || !self.refresh.is_empty()
+    fn is_wanting(&self, now: Instant) -> bool {
+        self.stale || self.refreshes.is_due(now)
     }
 }
 
@@ -64,7 +64,7 @@ impl Peer {
                     origin,
                     export: Export::new(encoder),
                     stale: true,
-                    refresh: BTreeSet::new(),
+                    refreshes: Refreshes::default(),
                     wants_end_of_rib: negotiated
                         .peer_capabilities
                         .iter()
@@ -108,7 +108,7 @@ impl Peer {
         })
     }
 
-    /// The peer asks for a family again (RFC 2918 §4). Served when it takes what it is sent.
+    /// The peer asks for a family again (RFC 2918 §4). Served when it takes what it is sent, and not too often.
     pub(super) fn refresh_asked(&mut self, refresh: &RouteRefreshMessage) {
         let family = match (refresh.afi(), refresh.safi(), refresh.subtype()) {
             (Some(Afi::Ipv4), Some(Safi::Unicast), RouteRefreshSubtype::Normal) => Family::Ipv4,
@@ -117,7 +117,7 @@ impl Peer {
             _ => return,
         };
         if let Some(session) = &mut self.session {
-            session.refresh.insert(family);
+            session.refreshes.ask(family);
         }
     }
 
@@ -128,15 +128,22 @@ impl Peer {
         {
             let origin = session.origin;
             self.export(origin, now);
-            self.refresh(origin);
+            self.refresh(origin, now);
         }
     }
 
     /// Whether something waits only for the room that there is now.
-    pub(super) fn can_supply_more(&self) -> bool {
+    pub(super) fn can_supply_more(&self, now: Instant) -> bool {
         self.session
             .as_ref()
-            .is_some_and(|session| session.is_wanting() && self.has_room(session))
+            .is_some_and(|session| session.is_wanting(now) && self.has_room(session))
+    }
+
+    /// When a refresh is due that waits for nothing but time.
+    pub(super) fn refresh_deadline(&self, now: Instant) -> Option<Instant> {
+        let session = self.session.as_ref()?;
+        let at = session.refreshes.deadline(now)?;
+        self.has_room(session).then_some(at)
     }
 
     fn has_room(&self, session: &Session) -> bool {
@@ -175,13 +182,13 @@ impl Peer {
     }
 
     /// Sends again what was asked for; between markers where the peer knows them (RFC 7313 §4).
-    fn refresh(&mut self, origin: Origin) {
+    fn refresh(&mut self, origin: Origin, now: Instant) {
         let Some(session) = &mut self.session else {
             return;
         };
         let enhanced = session.enhanced_refresh;
         while let Some(session) = &mut self.session
-            && let Some(family) = session.refresh.pop_first()
+            && let Some(family) = session.refreshes.start_due(now)
         {
             let updates = session.export.resend(family);
             self.mark(origin, family, RouteRefreshSubtype::BoRR, enhanced);

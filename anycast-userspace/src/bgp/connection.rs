@@ -232,15 +232,19 @@ impl Connection {
         self.close(Ending::Sent(notification));
     }
 
-    /// Puts UPDATEs that are already encoded into the outbox.
+    /// Puts UPDATEs that are already encoded into the outbox. Nothing follows a NOTIFICATION.
     pub(super) fn send_updates(&mut self, octets: &BytesMut, count: u64) {
-        self.outbox.extend_from_slice(octets);
-        self.counts.sent.update += count;
+        if !self.closed {
+            self.outbox.extend_from_slice(octets);
+            self.counts.sent.update += count;
+        }
     }
 
     /// Puts a ROUTE-REFRESH into the outbox.
     pub(super) fn send_refresh(&mut self, refresh: RouteRefreshMessage) {
-        self.send(&Message::RouteRefresh(refresh));
+        if !self.closed {
+            self.send(&Message::RouteRefresh(refresh));
+        }
     }
 
     /// The kernel has taken `count` octets of the outbox.

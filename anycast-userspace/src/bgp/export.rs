@@ -149,6 +149,9 @@ impl Export {
     }
 
     /// The UPDATEs that make the peer's view the wanted one.
+    ///
+    /// After an error, what is kept here is no longer what the peer has: only the end of the session, with
+    /// which the peer forgets all routes, makes it right.
     pub(super) fn bring_to(
         &mut self,
         desired: &Arc<DesiredRoutes>,
@@ -160,12 +163,13 @@ impl Export {
         let announced: usize = delta.announce.iter().map(|(_, list)| list.len()).sum();
         // What an earlier generation has put into the outbox belongs to this one as well.
         let before = self.unacknowledged.take();
+        let updates = self.encode(&delta)?;
         self.unacknowledged = Some(Progress {
             generation: desired.generation,
             announced: announced + before.map_or(0, |progress| progress.announced),
             withdrawn: delta.withdraw.len() + before.map_or(0, |progress| progress.withdrawn),
         });
-        self.encode(&delta)
+        Ok(updates)
     }
 
     /// What has to be sent, found in what has changed since the last time.

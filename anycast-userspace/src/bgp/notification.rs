@@ -93,6 +93,8 @@ pub(super) fn invalid_refresh_length(octets: &Bytes) -> NotificationMessage {
 pub(super) enum Cease {
     /// The daemon stops, or an operator stops the peer.
     AdministrativeShutdown,
+    /// The peer cannot be told what has changed: only without the session it holds nothing that is wrong.
+    AdministrativeReset,
     /// The other connection won (RFC 4271 §6.8).
     CollisionResolution,
     /// BFD says that the peer cannot be reached (RFC 9384).
@@ -109,6 +111,12 @@ pub(super) fn cease(
     let (subcode, data) = match reason {
         Cease::AdministrativeShutdown => (
             cease_subcode::ADMINISTRATIVE_SHUTDOWN,
+            communication
+                .map(encode_shutdown_communication)
+                .unwrap_or_default(),
+        ),
+        Cease::AdministrativeReset => (
+            cease_subcode::ADMINISTRATIVE_RESET,
             communication
                 .map(encode_shutdown_communication)
                 .unwrap_or_default(),
@@ -152,6 +160,10 @@ mod tests {
         assert_eq!(
             shown(shutdown, Some("maintenance"), true),
             "Hard Reset, Administrative Shutdown (6/9): \"maintenance\""
+        );
+        assert_eq!(
+            shown(Cease::AdministrativeReset, Some("a fault"), false),
+            "Administrative Reset (6/4): \"a fault\""
         );
         assert_eq!(
             shown(Cease::CollisionResolution, None, false),

@@ -22,6 +22,8 @@ const UPDATE_FRAME: usize = 19 + 2 + 2;
 const MP_FRAME: usize = 4 + 3;
 /// Length of the next hop, two IPv6 addresses, and the reserved octet of MP_REACH_NLRI.
 const MP_NEXT_HOP: usize = 1 + 32 + 1;
+/// Octets of an IPv6 host: its length, and all of its address.
+const LONGEST_PREFIX: usize = 1 + 16;
 /// LOCAL_PREF when the operator sets none: what every implementation takes as the default.
 const DEFAULT_LOCAL_PREFERENCE: u32 = 100;
 
@@ -72,6 +74,17 @@ fn entry(prefix: &IpNet) -> NlriEntry {
 /// Octets of a prefix on the wire (RFC 4271 §4.3).
 fn encoded_len(prefix: &IpNet) -> usize {
     1 + usize::from(prefix.prefix_len().div_ceil(8))
+}
+
+/// The room that is left for prefixes in an UPDATE; an error if not even the longest one fits, for then
+/// those that are left out would be taken for sent.
+fn room_beside(taken: usize) -> Result<usize, EncodeError> {
+    MAX_MESSAGE
+        .checked_sub(taken)
+        .filter(|room| *room >= LONGEST_PREFIX)
+        .ok_or(EncodeError::MessageTooLong {
+            size: taken + LONGEST_PREFIX,
+        })
 }
 
 /// `prefixes` in runs that take at most `room` octets each.
@@ -132,7 +145,8 @@ impl Encoder {
         self.families.contains(&family_of(prefix))
     }
 
-    /// Appends the UPDATEs for a delta, withdrawals first. Returns how many there are.
+    /// Appends the UPDATEs for a delta, withdrawals first. Returns how many there are. After an error, only
+    /// a part of the delta is in `out`.
     pub(super) fn encode(&self, delta: &Delta, out: &mut BytesMut) -> Result<u64, EncodeError> {
         let mut count = 0;
         let (ipv4, ipv6) = by_family(&delta.withdraw);
@@ -184,14 +198,14 @@ impl Encoder {
         if let (Family::Ipv4, IpAddr::V4(v4)) = (family_of(first), next_hop) {
             let mut list = common;
             list.insert(2, PathAttribute::NextHop(v4));
-            let room = MAX_MESSAGE.saturating_sub(UPDATE_FRAME + common_len + 7);
+            let room = room_beside(UPDATE_FRAME + common_len + 7)?;
             for chunk in chunks(prefixes, room) {
                 self.emit(Vec::new(), &list, &ipv4_nlri(chunk), out)?;
                 count += 1;
             }
             return Ok(count);
         }
-        let room = MAX_MESSAGE.saturating_sub(UPDATE_FRAME + common_len + MP_FRAME + MP_NEXT_HOP);
+        let room = room_beside(UPDATE_FRAME + common_len + MP_FRAME + MP_NEXT_HOP)?;
         for chunk in chunks(prefixes, room) {
             // RFC 7606 §5.1: MP_REACH_NLRI comes first.
             let mut list = vec![self.reach(family_of(first), next_hop, chunk)];

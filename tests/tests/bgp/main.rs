@@ -18,3 +18,4 @@ mod roles;
 mod scripted;
 mod transport;
 mod unnumbered;
+mod unsayable;

@@ -214,15 +214,25 @@ impl Peer {
         }
     }
 
+    /// Puts UPDATEs into the outbox. Where there are none, because of an error, the session ends: a peer that
+    /// keeps it would keep routes that are withdrawn, or attributes that hold no more.
     pub(super) fn send(&mut self, origin: Origin, updates: Result<Updates, EncodeError>) {
+        if let Err(error) = &updates {
+            tracing::error!(peer = %self.settings.name, %error, "routes cannot be encoded: the session ends");
+        }
+        let Some(link) = self.link(origin) else {
+            return;
+        };
         match updates {
-            Ok(updates) => {
-                if let Some(link) = self.link(origin) {
-                    link.connection.send_updates(&updates.octets, updates.count);
-                }
-            }
+            Ok(updates) => link.connection.send_updates(&updates.octets, updates.count),
             Err(error) => {
-                tracing::error!(peer = %self.settings.name, %error, "routes cannot be encoded");
+                let hard_reset = link
+                    .connection
+                    .negotiated()
+                    .is_some_and(|negotiated| negotiated.peer_notification_gr);
+                let why = format!("routes cannot be encoded: {error}");
+                link.connection
+                    .cease(cease(Cease::AdministrativeReset, Some(&why), hard_reset));
             }
         }
     }

@@ -159,6 +159,31 @@ fn the_largest_attributes_still_leave_room_for_prefixes() {
 }
 
 #[test]
+fn attributes_that_leave_no_room_for_a_prefix_are_an_error_and_not_silence() {
+    let mut last_fitting = [0; 2];
+    for (at, ipv6) in [false, true].into_iter().enumerate() {
+        for count in 900..1030 {
+            let attributes = Attributes {
+                communities: (0..count).map(Community).collect(),
+                ..Attributes::default()
+            };
+            let mut octets = BytesMut::new();
+            let delta = announce(attributes, hosts(1, ipv6));
+            if encoder().encode(&delta, &mut octets) == Ok(1) {
+                last_fitting[at] = count;
+                assert_eq!(read(&octets).len(), 1);
+            } else {
+                assert!(octets.is_empty());
+            }
+        }
+    }
+    assert!(
+        last_fitting.iter().all(|count| (990..1020).contains(count)),
+        "{last_fitting:?}"
+    );
+}
+
+#[test]
 fn a_peer_with_two_octet_as_numbers_gets_as_trans_and_the_true_path_beside_it() {
     let encoder = Encoder {
         four_octet_as: false,

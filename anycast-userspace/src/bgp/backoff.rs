@@ -29,6 +29,17 @@ impl Backoff {
         self.random.jitter(full)
     }
 
+    /// The same, after failures that another one has counted.
+    pub(super) fn after(mut self, failures: u32) -> Self {
+        self.failures = failures;
+        self
+    }
+
+    /// How many waits there have been since the last reset.
+    pub(super) fn failures(&self) -> u32 {
+        self.failures
+    }
+
     /// The session held: the next wait is the first one again.
     pub(super) fn reset(&mut self) {
         self.failures = 0;
@@ -78,6 +89,19 @@ mod tests {
         }
         backoff.reset();
         assert!(backoff.next() <= second);
+    }
+
+    #[test]
+    fn waits_go_on_where_another_one_left_off() {
+        let second = Duration::from_secs(1);
+        let mut first = Backoff::new(second, 60 * second, Random::new(7));
+        for _ in 0..3 {
+            first.next();
+        }
+        let mut second_one =
+            Backoff::new(second, 60 * second, Random::new(7)).after(first.failures());
+        let wait = second_one.next();
+        assert!(wait >= 6 * second && wait <= 8 * second, "{wait:?}");
     }
 
     #[test]

@@ -4,13 +4,15 @@
 use std::collections::BTreeMap;
 use std::net::IpAddr;
 use std::sync::Arc;
+use std::time::Instant;
 
 use tokio::sync::{mpsc, oneshot, watch};
-use tokio::task::JoinSet;
+use tokio::task::{JoinError, JoinSet};
 
 use super::event::Event;
 use super::listener::{ACCEPTED_DEPTH, Arrival};
 use super::peer::{COMMAND_DEPTH, Channels, Command, Handle, Peer};
+use super::penalties::Penalties;
 use super::settings::GroupSettings;
 use super::status::GroupStatus;
 use crate::rib::DesiredRoutes;
@@ -49,7 +51,9 @@ pub(super) struct Group {
     settings: Arc<GroupSettings>,
     inputs: Inputs,
     members: BTreeMap<IpAddr, Member>,
-    tasks: JoinSet<()>,
+    /// Each ends with its peer's address and how often in a row that has failed.
+    tasks: JoinSet<(IpAddr, u32)>,
+    penalties: Penalties,
     shown: watch::Sender<Members>,
     refused: u64,
 }
@@ -61,11 +65,14 @@ impl Group {
         inputs: Inputs,
     ) -> (Self, watch::Receiver<Members>) {
         let (shown, seen) = watch::channel(Members::default());
+        let config = &settings.template.config;
+        let penalties = Penalties::new(config.session_limit(), config.retry_max.0);
         let group = Self {
             settings,
             inputs,
             members: BTreeMap::new(),
             tasks: JoinSet::new(),
+            penalties,
             shown,
             refused: 0,
         };
@@ -83,18 +90,18 @@ impl Group {
                     }
                     return;
                 }
-                Some(_) = self.tasks.join_next(), if !self.tasks.is_empty() => self.forget_the_gone(),
+                Some(ended) = self.tasks.join_next(), if !self.tasks.is_empty() => self.forget(ended),
                 arrival = self.inputs.arrivals.recv() => match arrival {
-                    Some(arrival) => self.let_in(arrival),
+                    Some(arrival) => self.let_in(arrival).await,
                     None => return,
                 },
             }
         }
     }
 
-    fn let_in(&mut self, arrival: Arrival) {
+    async fn let_in(&mut self, arrival: Arrival) {
         let address = arrival.remote.ip().to_canonical();
-        self.forget_the_gone();
+        self.forget_the_gone().await;
         if let Some(member) = self.members.get(&address) {
             if member.accepted.try_send(arrival).is_err() {
                 tracing::debug!(peer = %member.handle.name, "one BGP connection too many was closed");
@@ -126,6 +133,7 @@ impl Group {
             accepted,
             commands: inbox,
             neighbour: None,
+            failures: self.penalties.came(address, Instant::now()),
         };
         let (peer, summary) = Peer::new(settings, channels);
         let handle = Handle {
@@ -135,7 +143,7 @@ impl Group {
         };
         // An empty channel has room.
         let _ = accepted_tx.try_send(first);
-        self.tasks.spawn(peer.run());
+        self.tasks.spawn(async move { (address, peer.run().await) });
         let member = Member {
             handle,
             accepted: accepted_tx,
@@ -143,14 +151,28 @@ impl Group {
         self.members.insert(address, member);
     }
 
-    /// A task that has ended no longer takes commands.
-    fn forget_the_gone(&mut self) {
-        let before = self.members.len();
-        self.members
-            .retain(|_, member| !member.handle.commands.is_closed());
-        if self.members.len() != before {
-            self.show();
+    /// A task that no longer takes commands ends at once, and says what to remember of its peer.
+    async fn forget_the_gone(&mut self) {
+        let is_gone = |member: &Member| member.handle.commands.is_closed();
+        while self.members.values().any(is_gone)
+            && let Some(ended) = self.tasks.join_next().await
+        {
+            self.forget(ended);
         }
+    }
+
+    fn forget(&mut self, ended: Result<(IpAddr, u32), JoinError>) {
+        match ended {
+            Ok((address, failures)) => {
+                self.members.remove(&address);
+                self.penalties.went(address, failures, Instant::now());
+            }
+            // One that panicked does not say which it was.
+            Err(_) => self
+                .members
+                .retain(|_, member| !member.handle.commands.is_closed()),
+        }
+        self.show();
     }
 
     fn show(&self) {

@@ -14,7 +14,7 @@
 //!
 //! Each peer task owns its sockets, timers and Adj-RIB-Out, and shares no lock: a peer that is slow,
 //! silent or hostile cannot delay another. `connection` (one TCP connection, without I/O), `collision`,
-//! `backoff`, `refresh` and `wire` are pure. The types of the crates that do the coding and the states end here (`boundary`).
+//! `backoff`, `penalties`, `refresh` and `wire` are pure. The types of the crates that do the coding and the states end here (`boundary`).
 
 mod backoff;
 #[cfg(test)]
@@ -33,6 +33,7 @@ mod listener;
 mod neighbour;
 mod notification;
 mod peer;
+mod penalties;
 mod record;
 mod refresh;
 mod settings;

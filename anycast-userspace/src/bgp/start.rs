@@ -136,6 +136,7 @@ impl Parts {
             accepted,
             commands: inbox,
             neighbour,
+            failures: 0,
         };
         let (peer, summary) = Peer::new(settings, channels);
         self.peers.push(Handle {
@@ -143,7 +144,10 @@ impl Parts {
             commands,
             summary,
         });
-        self.tasks.push(tokio::spawn(peer.run()));
+        self.tasks.push(tokio::spawn(async move {
+            // A configured peer's task ends only with the speaker: nobody counts its failures on.
+            peer.run().await;
+        }));
     }
 
     fn look_at(&mut self, interface: &Arc<str>) -> watch::Receiver<Discovered> {

@@ -1,14 +1,15 @@
 //! Peers by prefix: whoever connects from it gets the routes, up to a limit, and is forgotten when gone.
 
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use anycast_tests::peers::{Bird, Options, Router, RoutingDaemon, in_namespace};
 use anycast_userspace::bgp::{EventKind, GroupStatus, State};
 use anycast_userspace::config::bgp::RemoteAs;
 use anycast_userspace::rib::Attributes;
 
+use crate::hostile::established_soon;
 use crate::node::{LIMIT, Node, routes, runtime};
-use crate::scripted::{KEEPALIVE, NOTIFICATION, Scripted, addresses, open};
+use crate::scripted::{KEEPALIVE, NOTIFICATION, Scripted, addresses, message, open};
 
 const ANY: &[&str] = &["192.168.250.1/32", "fd00:250::1/128"];
 
@@ -150,6 +151,32 @@ fn only_the_as_numbers_of_the_list_are_taken() {
                 assert!(status.last_error_sent.is_some());
                 sessions(&node, 0).await;
             }
+        });
+    });
+}
+
+#[test]
+fn an_erring_router_of_the_prefix_is_held_off_for_longer_each_time_and_alone() {
+    in_namespace(|| {
+        runtime().block_on(async {
+            addresses(1);
+            addresses(2);
+            let node = node("retry = \"200ms\"\nretry_max = \"10s\"");
+            let mut waits = Vec::new();
+            for _ in 0..4 {
+                let start = Instant::now();
+                let mut peer = established_soon(1).await;
+                waits.push(start.elapsed());
+                peer.send(&message(9, &[])).await.unwrap();
+                assert_eq!(peer.read_until(NOTIFICATION).await.unwrap(), [1, 3, 9]);
+            }
+            // 200, 400 and 800 ms, each times 0.75 to 1.
+            for (wait, least) in waits[1..].iter().zip([140, 290, 590]) {
+                assert!(*wait > Duration::from_millis(least), "{waits:?}");
+            }
+            let _other = Scripted::establish(2, 90).await.unwrap();
+            // Once its time is over, nothing is left of it but the memory.
+            sessions(&node, 1).await;
         });
     });
 }

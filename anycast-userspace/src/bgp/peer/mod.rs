@@ -58,6 +58,8 @@ pub(super) struct Channels {
     pub(super) commands: mpsc::Receiver<Command>,
     /// Where the router at the other end of an interface is.
     pub(super) neighbour: Option<watch::Receiver<Discovered>>,
+    /// How often in a row the peer had failed before this task was there.
+    pub(super) failures: u32,
 }
 
 /// How others reach a peer task.
@@ -122,13 +124,15 @@ impl Peer {
             accepted,
             commands,
             neighbour,
+            failures,
         } = channels;
         let (mut record, summary) = Record::new(Arc::clone(&settings.name), events, now);
         if let Place::Interface(interface) = &settings.place {
             record.reason = format!("waiting for a router advertisement on {interface}");
         }
         let config = &settings.config;
-        let backoff = Backoff::new(config.retry.0, config.retry_max.0, Random::from_process());
+        let random = Random::from_process();
+        let backoff = Backoff::new(config.retry.0, config.retry_max.0, random).after(failures);
         let peer = Self {
             retry_at: (!settings.is_passive()).then_some(now),
             settings,
@@ -149,8 +153,13 @@ impl Peer {
     }
 
     /// Runs until it is told to shut down, until the speaker is gone, or until a peer that is there only
-    /// while it is connected is not.
-    pub(super) async fn run(mut self) {
+    /// while it is connected is not. Returns how often in a row the peer has failed.
+    pub(super) async fn run(mut self) -> u32 {
+        self.serve().await;
+        self.backoff.failures()
+    }
+
+    async fn serve(&mut self) {
         self.settle();
         loop {
             match self.wake().await {

@@ -23,7 +23,7 @@ use super::socket::{Arrival, Domain, Receiver};
 use super::status::{Discarded, Status};
 use crate::config::bfd::Bfd;
 
-/// Packets taken from one socket before the timers get their turn.
+/// Packets taken from one socket before what is due to be sent gets its turn.
 const BATCH: usize = 256;
 /// How long to wait when no session has anything to wait for.
 const IDLE: Duration = Duration::from_secs(3600);
@@ -80,7 +80,7 @@ impl Engine {
     ) {
         loop {
             let wake = self.wait(&mut commands, &events).await;
-            self.receive();
+            let heard_until = self.receive();
             let now = Instant::now();
             match wake {
                 Wake::Packets | Wake::Deadline => {}
@@ -92,7 +92,7 @@ impl Engine {
                 Wake::Command(command) => self.command(command, now),
                 Wake::Abandoned => self.begin_stop(Duration::ZERO, None, now),
             }
-            self.expire(now);
+            self.expire(heard_until);
             self.transmit(now);
             self.deliver(&events);
             if self.stopped(now) {
@@ -135,40 +135,47 @@ impl Engine {
     }
 
     /// Takes every packet that has arrived, before any timer is looked at: a thread that ran late must not
-    /// take a peer for dead whose packets are waiting.
-    fn receive(&mut self) {
-        let Self {
-            receivers,
-            sessions,
-            table,
-            backlog,
-            discarded,
-            ..
-        } = self;
-        for (domain, receiver) in receivers {
-            let take = |arrival: Arrival<'_>| {
-                let parsed = match Control::parse(arrival.payload) {
-                    Ok(parsed) => parsed,
-                    Err(error) => return discarded.count(&error),
-                };
-                let session = match table.select(domain, &parsed.control, &arrival) {
-                    Ok(discriminator) => sessions.get_mut(&discriminator),
-                    Err(Stray::Ttl) => return discarded.ttl += 1,
-                    Err(Stray::Unknown) => return discarded.unknown_session += 1,
-                };
-                if let Some(session) = session
-                    && let Some(event) = session.on_packet(&parsed, Instant::now())
-                {
-                    backlog.push(event);
+    /// take a peer for dead whose packets are waiting. Returns a moment: no packet is left that had arrived by
+    /// then. A flood does not stop this, for no more can have waited then than the socket's queue holds.
+    fn receive(&mut self) -> Instant {
+        let heard_until = Instant::now();
+        let mut receivers = std::mem::take(&mut self.receivers);
+        for (domain, receiver) in &mut receivers {
+            let mut left = receiver.capacity;
+            while left > 0 {
+                let batch = BATCH.min(left);
+                if receiver.drain(batch, |arrival| self.take(domain, &arrival)) {
+                    break;
                 }
-            };
-            receiver.drain(BATCH, take);
+                left -= batch;
+                self.transmit(Instant::now());
+            }
+        }
+        self.receivers = receivers;
+        heard_until
+    }
+
+    fn take(&mut self, domain: &Domain, arrival: &Arrival<'_>) {
+        let parsed = match Control::parse(arrival.payload) {
+            Ok(parsed) => parsed,
+            Err(error) => return self.discarded.count(&error),
+        };
+        let session = match self.table.select(domain, &parsed.control, arrival) {
+            Ok(discriminator) => self.sessions.get_mut(&discriminator),
+            Err(Stray::Ttl) => return self.discarded.ttl += 1,
+            Err(Stray::Unknown) => return self.discarded.unknown_session += 1,
+        };
+        if let Some(session) = session
+            && let Some(event) = session.on_packet(&parsed, Instant::now())
+        {
+            self.backlog.push(event);
         }
     }
 
-    fn expire(&mut self, now: Instant) {
+    /// Lets the sessions go down whose peers had been silent for too long at `heard_until`.
+    fn expire(&mut self, heard_until: Instant) {
         for session in self.sessions.values_mut() {
-            if let Some(event) = session.on_deadline(now) {
+            if let Some(event) = session.on_deadline(heard_until) {
                 self.backlog.push(event);
             }
         }
@@ -356,3 +363,6 @@ impl Random {
         u32::from_ne_bytes([a, b, c, d])
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -11,13 +11,15 @@ use nix::errno::Errno;
 use nix::sys::socket::{
     ControlMessageOwned, MsgFlags, SockaddrStorage, recvmsg, setsockopt, sockopt,
 };
-use socket2::{Protocol, Socket, Type};
+use socket2::{Protocol, SockRef, Socket, Type};
 use tokio::io::Interest;
 
 use super::iana::{PORT_MULTIHOP, PORT_SINGLE_HOP, SOURCE_PORTS, TRAFFIC_CLASS_CS6, TTL};
 
 /// Longer than any BFD packet can be (its length is one octet).
 const BUFFER: usize = 512;
+/// No packet takes less than this of a socket's queue: the kernel counts its own structures as well.
+const LEAST_IN_QUEUE: usize = 512;
 /// `SO_PRIORITY` of network control: ahead of the rest in the host's own queues.
 const PRIORITY_CONTROL: u32 = 7;
 
@@ -64,6 +66,8 @@ pub(super) struct Arrival<'a> {
 pub(super) struct Receiver {
     socket: tokio::net::UdpSocket,
     control: Vec<u8>,
+    /// More packets than this cannot wait at one time.
+    pub(super) capacity: usize,
     /// Packets that the kernel dropped since the socket was opened, because its queue was full.
     pub(super) overflowed: u32,
 }
@@ -71,6 +75,11 @@ pub(super) struct Receiver {
 impl Receiver {
     /// Binds the port on every address: which peers may speak is the demultiplexer's to say.
     pub(super) fn bind(domain: &Domain) -> io::Result<Self> {
+        let address = SocketAddr::new(unspecified(domain.ipv6), domain.hops.port());
+        Self::bind_to(domain, address)
+    }
+
+    fn bind_to(domain: &Domain, address: SocketAddr) -> io::Result<Self> {
         let socket = open(domain.ipv6)?;
         if let Some(vrf) = &domain.vrf {
             socket.bind_device(Some(vrf.as_bytes()))?;
@@ -83,8 +92,9 @@ impl Receiver {
             setsockopt(&socket, sockopt::Ipv4PacketInfo, &true)?;
         }
         setsockopt(&socket, sockopt::RxqOvfl, &1)?;
-        socket.bind(&SocketAddr::new(unspecified(domain.ipv6), domain.hops.port()).into())?;
+        socket.bind(&address.into())?;
         Ok(Self {
+            capacity: capacity(&SockRef::from(&socket))?,
             socket: tokio::net::UdpSocket::from_std(socket.into())?,
             control: nix::cmsg_space!(libc::in6_pktinfo, libc::in_pktinfo, i32, u32),
             overflowed: 0,
@@ -96,8 +106,9 @@ impl Receiver {
         self.socket.poll_recv_ready(context).map(|_| ())
     }
 
-    /// Hands every packet that waits to `take`, `limit` at most.
-    pub(super) fn drain(&mut self, limit: usize, mut take: impl FnMut(Arrival<'_>)) {
+    /// Hands every packet that waits to `take`, `limit` at most. Says whether none waits any more.
+    pub(super) fn drain(&mut self, limit: usize, mut take: impl FnMut(Arrival<'_>)) -> bool {
+        let mut failed = false;
         for _ in 0..limit {
             let mut buffer = [0; BUFFER];
             match receive(
@@ -108,10 +119,15 @@ impl Receiver {
             ) {
                 Ok(Some(arrival)) => take(arrival),
                 Ok(None) | Err(Errno::EINTR) => {}
-                // An error that a socket reports once, as when an interface goes away, ends this round too.
-                Err(_) => return self.forget_readiness(),
+                // A socket reports an error once, as when an interface goes away; packets may wait behind it.
+                Err(error) if error != Errno::EAGAIN && !failed => failed = true,
+                Err(_) => {
+                    self.forget_readiness();
+                    return true;
+                }
             }
         }
+        false
     }
 
     /// The queue is empty: wait for the kernel's next word. What has arrived since is not missed, for the
@@ -120,6 +136,11 @@ impl Receiver {
         let empty = || Err::<(), _>(io::ErrorKind::WouldBlock.into());
         let _ = self.socket.try_io(Interest::READABLE, empty);
     }
+}
+
+/// The most packets that can wait in a socket's queue at one time.
+fn capacity(socket: &SockRef<'_>) -> io::Result<usize> {
+    Ok(socket.recv_buffer_size()? / LEAST_IN_QUEUE + 1)
 }
 
 /// One packet, or `None` for one whose sender is not an IP address.
@@ -298,5 +319,19 @@ fn unspecified(ipv6: bool) -> IpAddr {
         Ipv6Addr::UNSPECIFIED.into()
     } else {
         Ipv4Addr::UNSPECIFIED.into()
+    }
+}
+
+#[cfg(test)]
+impl Receiver {
+    /// One at any port of the loopback interface, with a queue of its own length, and where it is.
+    pub(super) fn on_loopback(domain: &Domain) -> io::Result<(Self, SocketAddr)> {
+        let mut receiver = Self::bind_to(domain, SocketAddr::from((Ipv4Addr::LOCALHOST, 0)))?;
+        let socket = SockRef::from(&receiver.socket);
+        // As much as every system allows; the kernel doubles it.
+        socket.set_recv_buffer_size(212_992)?;
+        receiver.capacity = capacity(&socket)?;
+        let address = receiver.socket.local_addr()?;
+        Ok((receiver, address))
     }
 }

@@ -68,12 +68,16 @@ impl Table {
         if domain.hops == Hops::Single && arrival.ttl != Some(TTL) {
             return Err(Stray::Ttl);
         }
+        // A socket that is bound to an interface also gets what is meant for the sessions without a device.
+        let unbound = arrival.intercepted.then(|| domain.unbound());
+        let mut domains = std::iter::once(domain).chain(&unbound);
         let found = match packet.your_discriminator {
             Some(discriminator) => self
                 .0
                 .get_key_value(&discriminator)
-                .filter(|(_, key)| key.domain == *domain),
-            None => self.0.iter().find(|(_, key)| key.matches(domain, arrival)),
+                .filter(|(_, key)| domains.any(|domain| key.domain == *domain)),
+            None => domains
+                .find_map(|domain| self.0.iter().find(|(_, key)| key.matches(domain, arrival))),
         };
         let (discriminator, key) = found.ok_or(Stray::Unknown)?;
         if domain.hops == Hops::Multi && arrival.ttl.is_none_or(|ttl| ttl < key.minimum_ttl) {

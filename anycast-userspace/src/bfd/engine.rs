@@ -264,11 +264,12 @@ impl Engine {
         if self.receivers.contains_key(&domain) {
             return Ok(());
         }
-        let receiver = Receiver::bind(&domain).map_err(|source| AddError::Listen {
-            port: domain.hops.port(),
-            vrf: domain.vrf.clone(),
-            source,
-        })?;
+        let receiver =
+            Receiver::bind(&domain, &self.receivers).map_err(|source| AddError::Listen {
+                port: domain.hops.port(),
+                vrf: domain.vrf.clone(),
+                source,
+            })?;
         self.receivers.insert(domain, receiver);
         Ok(())
     }

@@ -4,7 +4,7 @@
 //! ```text
 //!   client's tasks                  thread "bfd"
 //!   Manager, Session --Command--->  Engine: one loop, one owner
-//!                     (mpsc, 64)     |- Receiver per (hops, family, VRF): UDP 3784, 4784
+//!                     (mpsc, 64)     |- Receiver per (hops, family, device): UDP 3784, 4784
 //!   Receiver<Event>  <---Event----   |- demux: discriminator, or sender and interface
 //!                     (mpsc, 256)    '- Session: Machine (no I/O), Transmitter, counters
 //!   Session::state() <---State----  (watch)

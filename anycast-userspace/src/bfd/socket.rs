@@ -47,8 +47,24 @@ impl Hops {
 pub(super) struct Domain {
     pub(super) hops: Hops,
     pub(super) ipv6: bool,
-    /// The VRF device that it is bound to.
+    /// The VRF device, or interface, that it is bound to.
     pub(super) vrf: Option<String>,
+}
+
+impl Domain {
+    /// Whether the kernel lets sockets of both share a port only if both agree.
+    fn overlaps(&self, other: &Self) -> bool {
+        (self.hops, self.ipv6) == (other.hops, other.ipv6)
+            && (self.vrf.is_none() || other.vrf.is_none())
+    }
+
+    /// The one that is bound to no device.
+    pub(super) fn unbound(&self) -> Self {
+        Self {
+            vrf: None,
+            ..self.clone()
+        }
+    }
 }
 
 /// One packet, and how it arrived.
@@ -59,6 +75,9 @@ pub(super) struct Arrival<'a> {
     /// Index of the interface that it arrived on.
     pub(super) interface: Option<u32>,
     pub(super) ttl: Option<u8>,
+    /// The socket is bound to this very interface: the packet would have come to one that is bound to none,
+    /// were this one not there. What comes through a VRF would not.
+    pub(super) intercepted: bool,
     pub(super) payload: &'a [u8],
 }
 
@@ -66,6 +85,8 @@ pub(super) struct Arrival<'a> {
 pub(super) struct Receiver {
     socket: tokio::net::UdpSocket,
     control: Vec<u8>,
+    /// Index of the device that it is bound to.
+    device: Option<u32>,
     /// More packets than this cannot wait at one time.
     pub(super) capacity: usize,
     /// Packets that the kernel dropped since the socket was opened, because its queue was full.
@@ -73,16 +94,35 @@ pub(super) struct Receiver {
 }
 
 impl Receiver {
-    /// Binds the port on every address: which peers may speak is the demultiplexer's to say.
-    pub(super) fn bind(domain: &Domain) -> io::Result<Self> {
+    /// Binds the port on every address: which peers may speak is the demultiplexer's to say. `others`: those
+    /// that are there already. It shares the port with them, and with nobody else's sockets.
+    pub(super) fn bind<'a>(
+        domain: &Domain,
+        others: impl IntoIterator<Item = (&'a Domain, &'a Self)>,
+    ) -> io::Result<Self> {
         let address = SocketAddr::new(unspecified(domain.ipv6), domain.hops.port());
-        Self::bind_to(domain, address)
+        let beside: Vec<&Self> = others
+            .into_iter()
+            .filter(|(other, _)| domain.overlaps(other))
+            .map(|(_, receiver)| receiver)
+            .collect();
+        let share = |sharing: bool| {
+            beside
+                .iter()
+                .try_for_each(|other| SockRef::from(&other.socket).set_reuse_port(sharing))
+        };
+        share(true)?;
+        let bound = Self::bind_to(domain, address, !beside.is_empty());
+        share(false)?;
+        bound
     }
 
-    fn bind_to(domain: &Domain, address: SocketAddr) -> io::Result<Self> {
+    fn bind_to(domain: &Domain, address: SocketAddr, sharing: bool) -> io::Result<Self> {
         let socket = open(domain.ipv6)?;
+        let mut device = None;
         if let Some(vrf) = &domain.vrf {
             socket.bind_device(Some(vrf.as_bytes()))?;
+            device = Some(nix::net::if_::if_nametoindex(vrf.as_str())?);
         }
         if domain.ipv6 {
             setsockopt(&socket, sockopt::Ipv6RecvHopLimit, &true)?;
@@ -92,8 +132,12 @@ impl Receiver {
             setsockopt(&socket, sockopt::Ipv4PacketInfo, &true)?;
         }
         setsockopt(&socket, sockopt::RxqOvfl, &1)?;
+        // Only while it binds: another process must find the port taken.
+        socket.set_reuse_port(sharing)?;
         socket.bind(&address.into())?;
+        socket.set_reuse_port(false)?;
         Ok(Self {
+            device,
             capacity: capacity(&SockRef::from(&socket))?,
             socket: tokio::net::UdpSocket::from_std(socket.into())?,
             control: nix::cmsg_space!(libc::in6_pktinfo, libc::in_pktinfo, i32, u32),
@@ -117,7 +161,10 @@ impl Receiver {
                 &mut self.control,
                 &mut self.overflowed,
             ) {
-                Ok(Some(arrival)) => take(arrival),
+                Ok(Some(arrival)) => take(Arrival {
+                    intercepted: self.device.is_some() && self.device == arrival.interface,
+                    ..arrival
+                }),
                 Ok(None) | Err(Errno::EINTR) => {}
                 // A socket reports an error once, as when an interface goes away; packets may wait behind it.
                 Err(error) if error != Errno::EAGAIN && !failed => failed = true,
@@ -185,6 +232,7 @@ fn receive<'a>(
         destination,
         interface,
         ttl,
+        intercepted: false,
         payload: &buffer[..length.min(BUFFER)],
     }))
 }
@@ -326,7 +374,8 @@ fn unspecified(ipv6: bool) -> IpAddr {
 impl Receiver {
     /// One at any port of the loopback interface, with a queue of its own length, and where it is.
     pub(super) fn on_loopback(domain: &Domain) -> io::Result<(Self, SocketAddr)> {
-        let mut receiver = Self::bind_to(domain, SocketAddr::from((Ipv4Addr::LOCALHOST, 0)))?;
+        let mut receiver =
+            Self::bind_to(domain, SocketAddr::from((Ipv4Addr::LOCALHOST, 0)), false)?;
         let socket = SockRef::from(&receiver.socket);
         // As much as every system allows; the kernel doubles it.
         socket.set_recv_buffer_size(212_992)?;

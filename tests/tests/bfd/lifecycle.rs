@@ -3,7 +3,7 @@
 use std::net::{IpAddr, UdpSocket};
 use std::time::Duration;
 
-use anycast_tests::peers::{in_namespace, wait_until};
+use anycast_tests::peers::{in_namespace, run, wait_until};
 use anycast_userspace::bfd::iana::PORT_MULTIHOP;
 use anycast_userspace::bfd::{
     AddError, Diagnostic, DownReason, Event, EventKind, Manager, Peer, State,
@@ -168,6 +168,59 @@ fn a_multihop_session_uses_its_own_port_and_minds_the_hops() {
         let signaled = DownReason::NeighborSignaledDown(Diagnostic::NONE);
         assert_eq!(event.kind, EventKind::Down(signaled), "now it is let in");
     });
+}
+
+#[test]
+fn sessions_with_and_without_a_device_are_up_side_by_side_in_either_order() {
+    for device_first in [true, false] {
+        in_namespace(move || {
+            let router = router().expect("a router");
+            router
+                .ip(&["address", "add", "10.0.1.3/24", "dev", "router1"])
+                .expect("a second address");
+            run("ip", &["address", "add", "10.0.1.11/24", "dev", "node1"])
+                .expect("a second address");
+            let _bird = Bird::start_with(
+                &router,
+                "protocol bfd {\n\
+                 interface \"router1\" { interval 50 ms; multiplier 3; };\n\
+                 neighbor 10.0.1.1 dev \"router1\" local 10.0.1.2;\n\
+                 neighbor 10.0.1.11 dev \"router1\" local 10.0.1.3;\n}\n",
+            )
+            .expect("BIRD starts");
+            let (manager, mut events) = Manager::spawn().expect("BFD starts");
+            let runtime = runtime();
+            let bound = Peer {
+                vrf: Some("node1".to_owned()),
+                ..peer("10.0.1.2", Bfd::default())
+            };
+            // Its packets come by the same interface, and so to the socket that is bound to that.
+            let unbound = Peer {
+                source: Some(IpAddr::from([10, 0, 1, 11])),
+                ..peer("10.0.1.3", Bfd::default())
+            };
+            let mut both = [bound, unbound];
+            if !device_first {
+                both.reverse();
+            }
+            for peer in both {
+                runtime.block_on(manager.add(peer)).expect("it is added");
+            }
+            let mut up: Vec<_> = (0..2)
+                .map(|_| {
+                    let event = next(&runtime, &mut events).expect("BFD runs");
+                    assert_eq!(event.kind, EventKind::Up, "{event:?}");
+                    event.address.to_string()
+                })
+                .collect();
+            up.sort();
+            assert_eq!(up, ["10.0.1.2", "10.0.1.3"]);
+            for address in ["0.0.0.0:3784", "10.0.1.1:3784"] {
+                let taken = UdpSocket::bind(address);
+                assert!(taken.is_err(), "others must find the port taken");
+            }
+        });
+    }
 }
 
 #[test]

@@ -64,6 +64,7 @@ fn each_packet_reaches_its_session_or_none() {
         from: &'static str,
         interface: u32,
         ttl: Option<u8>,
+        intercepted: bool,
         want: Result<u32, Stray>,
     }
     let base = || Case {
@@ -73,11 +74,17 @@ fn each_packet_reaches_its_session_or_none() {
         from: "10.0.0.1",
         interface: 10,
         ttl: Some(255),
+        intercepted: false,
         want: Ok(1),
     };
-    let vrf = Domain {
-        vrf: Some("red".to_owned()),
+    let bound_to = |device: &str| Domain {
+        vrf: Some(device.to_owned()),
         ..SINGLE
+    };
+    let (vrf, eth0) = (bound_to("red"), bound_to("eth0"));
+    let far_vrf = Domain {
+        hops: Hops::Multi,
+        ..vrf.clone()
     };
     #[rustfmt::skip]
     let cases = [
@@ -94,7 +101,15 @@ fn each_packet_reaches_its_session_or_none() {
         Case { name: "multihop from too far", domain: MULTI, from: "10.0.0.3", ttl: Some(253), want: Err(Ttl), ..base() },
         Case { name: "multihop port for a single-hop session", domain: MULTI, your: 1, want: Err(Unknown), ..base() },
         Case { name: "single-hop port for a multihop session", your: 4, want: Err(Unknown), ..base() },
-        Case { name: "the same address in a VRF", domain: vrf, want: Ok(5), ..base() },
+        Case { name: "the same address in a VRF", domain: vrf.clone(), want: Ok(5), ..base() },
+        Case { name: "in a VRF that has no such peer", domain: vrf.clone(), from: "10.0.0.2", interface: 20, want: Err(Unknown), ..base() },
+        Case { name: "in a VRF, for a session without device", domain: vrf.clone(), your: 1, want: Err(Unknown), ..base() },
+        Case { name: "without device, for a session in a VRF", your: 5, want: Err(Unknown), ..base() },
+        Case { name: "on an interface that is a device, for a session without", domain: eth0.clone(), intercepted: true, ..base() },
+        Case { name: "the same, our discriminator known", domain: eth0.clone(), intercepted: true, your: 1, ..base() },
+        Case { name: "the same, for a session on another device", domain: eth0, intercepted: true, your: 5, want: Err(Unknown), ..base() },
+        Case { name: "a session with the device comes before one without", domain: vrf, intercepted: true, want: Ok(5), ..base() },
+        Case { name: "multihop on a device, for a single-hop session", domain: far_vrf, intercepted: true, your: 1, want: Err(Unknown), ..base() },
     ];
     for case in cases {
         let packet = Control {
@@ -116,6 +131,7 @@ fn each_packet_reaches_its_session_or_none() {
             destination: Some(address("10.0.0.9")),
             interface: Some(case.interface),
             ttl: case.ttl,
+            intercepted: case.intercepted,
             payload: &[],
         };
         let found = table().select(&case.domain, &packet, &arrival);

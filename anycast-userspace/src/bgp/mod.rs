@@ -14,7 +14,7 @@
 //!
 //! Each peer task owns its sockets, timers and Adj-RIB-Out, and shares no lock: a peer that is slow,
 //! silent or hostile cannot delay another. `connection` (one TCP connection, without I/O), `collision`,
-//! `backoff`, `penalties`, `refresh` and `wire` are pure. The types of the crates that do the coding and the states end here (`boundary`).
+//! `backoff`, `penalties`, `refresh`, `territory` and `wire` are pure. The types of the crates that do the coding and the states end here (`boundary`).
 
 mod backoff;
 #[cfg(test)]
@@ -41,6 +41,7 @@ mod socket;
 mod speaker;
 mod start;
 mod status;
+mod territory;
 mod wire;
 
 pub use event::{Event, EventKind};

@@ -1,17 +1,28 @@
 //! What a peer task needs of the configuration, resolved once at the start.
 
 use std::io;
-use std::net::{IpAddr, Ipv4Addr, SocketAddr};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::path::Path;
 use std::sync::Arc;
 
-use ipnet::IpNet;
+use ipnet::{IpNet, Ipv6Net};
 use rustbgpd_fsm::{PeerConfig, default_send_hold_time};
 use rustbgpd_wire::{Afi, BgpRole, Safi};
 
 use super::start::Error;
 use crate::config;
 use crate::config::bgp::{AoKey, Family, Password, Role};
+
+/// Where the router at the other end of an interface is (RFC 4291 §2.5.6).
+const LINK_LOCAL: Ipv6Net = Ipv6Net::new_assert(Ipv6Addr::new(0xfe80, 0, 0, 0, 0, 0, 0, 0), 10);
+
+/// How segments are signed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Signature {
+    None,
+    Md5,
+    Ao,
+}
 
 /// Where a peer is.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -65,6 +76,17 @@ impl Entry {
     /// Whether we only wait to be connected to.
     pub(super) fn is_passive(&self) -> bool {
         self.settings().is_passive()
+    }
+
+    /// Where its connections come from.
+    pub(super) fn addresses(&self) -> IpNet {
+        match self {
+            Self::Peer(settings) => match settings.place {
+                Place::Address(address) | Place::Member(address) => address.into(),
+                Place::Interface(_) => LINK_LOCAL.into(),
+            },
+            Self::Group(group) => group.prefix,
+        }
     }
 
     /// Whether sessions are over IPv4.
@@ -154,6 +176,16 @@ impl PeerSettings {
     /// The name that services know the peer by: for a member of a prefix, the prefix's.
     pub(super) fn policy_name(&self) -> &str {
         &self.config.name
+    }
+
+    pub(super) fn signature(&self) -> Signature {
+        if !self.ao_keys.is_empty() {
+            Signature::Ao
+        } else if self.password.is_some() {
+            Signature::Md5
+        } else {
+            Signature::None
+        }
     }
 
     /// Whether the peer is in another AS.

@@ -5,12 +5,13 @@ use std::net::{IpAddr, Ipv6Addr, SocketAddr, SocketAddrV6};
 use std::os::fd::AsFd;
 use std::sync::Arc;
 
-use ipnet::{IpNet, Ipv6Net};
+use ipnet::IpNet;
 use nix::ifaddrs::getifaddrs;
 use socket2::{Domain, Protocol, SockRef, Socket, TcpKeepalive, Type};
 use tokio::net::{TcpListener, TcpSocket, TcpStream};
 
-use super::settings::{Entry, PeerSettings, Place};
+use super::settings::{Entry, PeerSettings, Signature};
+use super::territory;
 use crate::config::bgp::AoAlgorithm;
 use crate::rib::NextHop;
 use crate::sockopt;
@@ -19,8 +20,6 @@ use crate::sockopt;
 const DSCP_CS6: u32 = 0xC0;
 /// Connections that the kernel keeps until they are accepted.
 const BACKLOG: i32 = 64;
-/// Where the router at the other end of an interface is (RFC 4291 §2.5.6).
-const LINK_LOCAL: Ipv6Net = Ipv6Net::new_assert(Ipv6Addr::new(0xfe80, 0, 0, 0, 0, 0, 0, 0), 10);
 
 fn domain(address: IpAddr) -> Domain {
     match address {
@@ -113,22 +112,54 @@ pub(super) fn listen(address: SocketAddr, entries: &[Entry]) -> io::Result<TcpLi
     }
     // The answer to a SYN must pass a peer's GTSM before the peer is known.
     set_ttl(&SockRef::from(&socket), address.is_ipv4(), 255)?;
-    for entry in entries {
-        let (settings, signed) = match entry {
-            Entry::Group(group) => (&group.template, Signed::Prefix(group.prefix)),
-            Entry::Peer(settings) => match settings.place {
-                Place::Address(peer) | Place::Member(peer) => (settings, Signed::Host(peer)),
-                Place::Interface(_) => (settings, Signed::Prefix(LINK_LOCAL.into())),
-            },
-        };
-        if signed.address().is_ipv4() == address.is_ipv4() {
-            sign(&socket, settings, signed, false)?;
+    let heard: Vec<&Entry> = entries
+        .iter()
+        .filter(|entry| entry.is_over_ipv4() == address.is_ipv4())
+        .collect();
+    for (entry, parts) in signed_parts(&heard) {
+        let settings = entry.settings();
+        for part in &parts {
+            let signed = match entry {
+                Entry::Peer(_) if part.prefix_len() == part.max_prefix_len() => {
+                    Signed::Host(part.addr())
+                }
+                Entry::Peer(_) | Entry::Group(_) => Signed::Prefix(*part),
+            };
+            sign(&socket, settings, signed, false).map_err(|error| {
+                let (name, count) = (&settings.name, parts.len());
+                io::Error::other(format!("the keys of {name}, for {count} prefixes: {error}"))
+            })?;
         }
     }
     socket.set_tcp_keepalive(&TcpKeepalive::new())?;
     socket.bind(&address.into())?;
     socket.listen(BACKLOG)?;
     TcpListener::from_std(socket.into())
+}
+
+/// The entries that have keys, and the addresses that need them: the kernel would demand the keys of a prefix
+/// of those other peers inside it as well that have none, or another kind. Of MD5 keys it takes the one for
+/// the longest prefix.
+fn signed_parts<'a>(entries: &[&'a Entry]) -> Vec<(&'a Entry, Vec<IpNet>)> {
+    let mut found: Vec<(&Entry, Vec<IpNet>)> = Vec::new();
+    for &entry in entries {
+        let (own, prefix) = (entry.settings().signature(), entry.addresses());
+        let strangers: Vec<IpNet> = entries
+            .iter()
+            .filter(|other| [own, other.settings().signature()] != [Signature::Md5; 2])
+            .map(|other| other.addresses())
+            .filter(|other| prefix.contains(other) && *other != prefix)
+            .collect();
+        // Peers by interface share their keys, and the kernel takes no key twice.
+        let known = found.iter().any(|(other, _)| other.addresses() == prefix);
+        match own {
+            Signature::Md5 | Signature::Ao if !known => {
+                found.push((entry, territory::without(prefix, &strangers)));
+            }
+            Signature::None | Signature::Md5 | Signature::Ao => {}
+        }
+    }
+    found
 }
 
 /// The other end of signed connections.
@@ -224,3 +255,6 @@ fn address_of(address: &nix::sys::socket::SockaddrStorage) -> Option<IpAddr> {
     let v4 = address.as_sockaddr_in().map(|v4| IpAddr::V4(v4.ip()));
     v4.or_else(|| address.as_sockaddr_in6().map(|v6| IpAddr::V6(v6.ip())))
 }
+
+#[cfg(test)]
+mod tests;

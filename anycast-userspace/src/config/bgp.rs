@@ -120,8 +120,29 @@ impl Bgp {
                     ),
                 );
             }
+            if let Some(other) = self.key_of_every_link(peer) {
+                say(
+                    "address",
+                    format!(
+                        "is refused for want of a key: the kernel demands that of `{other}` of every link-local \
+                         address, whatever the interface; give `{}` a `password` as well",
+                        peer.name
+                    ),
+                );
+            }
         }
         problems
+    }
+
+    /// The peer by interface that has keys, if this one is at a link-local address and has none.
+    fn key_of_every_link(&self, peer: &Peer) -> Option<&str> {
+        let link_local = peer.address.is_some_and(|address| match address {
+            IpAddr::V6(v6) => v6.is_unicast_link_local(),
+            IpAddr::V4(_) => false,
+        });
+        let mut by_interface = self.peers.iter().filter(|other| other.is_unnumbered());
+        let other = by_interface.find(|other| other.is_signed())?;
+        (link_local && !peer.is_signed()).then_some(&other.name)
     }
 
     /// The first peer by interface, if this one is another and has other keys.

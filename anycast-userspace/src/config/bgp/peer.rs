@@ -149,6 +149,11 @@ impl Peer {
         usize::from(self.limit.unwrap_or(DEFAULT_LIMIT))
     }
 
+    /// Whether its segments are signed.
+    pub fn is_signed(&self) -> bool {
+        self.password.is_some() || self.password_file.is_some() || !self.ao_keys.is_empty()
+    }
+
     /// Whether the peer is the router at the other end of `interface`.
     pub fn is_unnumbered(&self) -> bool {
         self.interface.is_some() && self.address.is_none() && self.prefix.is_none()

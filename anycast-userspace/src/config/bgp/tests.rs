@@ -175,6 +175,26 @@ fn peers_by_interface_share_their_keys() {
 }
 
 #[test]
+fn a_peer_without_a_key_is_not_among_links_that_demand_one() {
+    let peers = |key_of_links: &str, key: &str| {
+        format!(
+            "{MINIMAL}\n[[peers]]\nname = \"leaf\"\ninterface = \"eth1\"\nremote_as = 65002\n{key_of_links}\n\
+             [[peers]]\nname = \"spine\"\naddress = \"fe80::1\"\ninterface = \"eth2\"\nremote_as = 65003\n{key}\n"
+        )
+    };
+    let key = "password = \"sesame\"";
+    for (links, own) in [("", ""), ("", key), (key, key), (key, "password = \"own\"")] {
+        assert_eq!(faults(&peers(links, own)), [""; 0], "{links} {own}");
+    }
+    let refused = faults(&peers(key, ""));
+    let [one] = &refused[..] else {
+        panic!("{refused:?}");
+    };
+    assert!(one.starts_with("peers[2].address: "), "{one}");
+    assert!(one.contains("`leaf`") && one.contains("`spine`"), "{one}");
+}
+
+#[test]
 fn roles_make_us_a_customer_of_external_peers_that_say_nothing_else() {
     let cases = [
         ("65001", None),

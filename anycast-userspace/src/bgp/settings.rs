@@ -9,6 +9,7 @@ use ipnet::{IpNet, Ipv6Net};
 use rustbgpd_fsm::{PeerConfig, default_send_hold_time};
 use rustbgpd_wire::{Afi, BgpRole, Safi};
 
+use super::listener::Device;
 use super::start::Error;
 use crate::config;
 use crate::config::bgp::{AoKey, Family, Password, Role};
@@ -231,6 +232,17 @@ impl PeerSettings {
             }
             Place::Member(address) => *address == remote.ip().to_canonical(),
             Place::Interface(interface) => scope_of(remote).is_some() && is_on(interface, remote),
+        }
+    }
+
+    /// Whether the peer's connections may come to a listener that is bound to `by`, or to no device; and
+    /// whether that is the peer's own device.
+    pub(super) fn is_heard_by(&self, by: Option<&Device>) -> Option<bool> {
+        match (&self.config.device, by) {
+            (Some(own), Some(by)) => (**own == *by.name).then_some(true),
+            (Some(_), None) => None,
+            (None, Some(by)) => (!by.is_vrf).then_some(false),
+            (None, None) => Some(false),
         }
     }
 

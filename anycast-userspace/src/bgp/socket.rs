@@ -6,10 +6,13 @@ use std::os::fd::AsFd;
 use std::sync::Arc;
 
 use ipnet::IpNet;
+use nix::errno::Errno;
 use nix::ifaddrs::getifaddrs;
+use nix::net::if_::InterfaceFlags;
 use socket2::{Domain, Protocol, SockRef, Socket, TcpKeepalive, Type};
 use tokio::net::{TcpListener, TcpSocket, TcpStream};
 
+use super::listener::Device;
 use super::settings::{Entry, PeerSettings, Signature};
 use super::territory;
 use crate::config::bgp::AoAlgorithm;
@@ -102,8 +105,63 @@ pub(super) fn adopt(stream: &TcpStream, settings: &PeerSettings) -> io::Result<(
     prepare(&SockRef::from(stream), settings)
 }
 
-/// Listens on an address, with the keys of the peers that have one.
+/// Listens on an address, with the keys of the peers that have one. Listeners by device may join it there.
 pub(super) fn listen(address: SocketAddr, entries: &[Entry]) -> io::Result<TcpListener> {
+    let socket = open_listener(address, entries, None)?;
+    socket.bind(&address.into())?;
+    if entries
+        .iter()
+        .any(|entry| entry.settings().config.device.is_some())
+    {
+        socket.set_reuse_port(true)?;
+    }
+    socket.listen(BACKLOG)?;
+    TcpListener::from_std(socket.into())
+}
+
+/// The same, for connections that come by a device. Says what the device is, and its index.
+pub(super) fn listen_on(
+    address: SocketAddr,
+    name: &Arc<str>,
+    entries: &[Entry],
+) -> io::Result<(TcpListener, Device, u32)> {
+    let index = index_of(name).ok_or_else(|| io::Error::from(Errno::ENODEV))?;
+    let device = Device {
+        name: Arc::clone(name),
+        is_vrf: is_vrf(name)?,
+    };
+    let socket = open_listener(address, entries, Some(&device))?;
+    socket.set_reuse_port(true)?;
+    socket.bind_device(Some(name.as_bytes()))?;
+    socket.bind(&address.into())?;
+    socket.listen(BACKLOG)?;
+    Ok((TcpListener::from_std(socket.into())?, device, index))
+}
+
+/// The index of an interface that is there.
+pub(super) fn index_of(name: &str) -> Option<u32> {
+    nix::net::if_::if_nametoindex(name).ok()
+}
+
+/// Whether a device is a VRF. The kernel gives these two flags to no other kind: a bond speaks ARP.
+fn is_vrf(name: &str) -> io::Result<bool> {
+    let vrf = InterfaceFlags::IFF_MASTER | InterfaceFlags::IFF_NOARP;
+    Ok(getifaddrs()?.any(|found| found.interface_name == name && found.flags.contains(vrf)))
+}
+
+/// Frees a connection from the device of its listener: its peer has none.
+pub(super) fn unbind(stream: &TcpStream) {
+    if let Err(error) = SockRef::from(stream).bind_device(None) {
+        tracing::debug!(%error, "a BGP connection stays with the device that it came by");
+    }
+}
+
+/// A socket that is ready to be bound, with the keys of those whose connections come to it.
+fn open_listener(
+    address: SocketAddr,
+    entries: &[Entry],
+    by: Option<&Device>,
+) -> io::Result<Socket> {
     let socket = Socket::new(domain(address.ip()), Type::STREAM, Some(Protocol::TCP))?;
     socket.set_nonblocking(true)?;
     socket.set_reuse_address(true)?;
@@ -112,8 +170,8 @@ pub(super) fn listen(address: SocketAddr, entries: &[Entry]) -> io::Result<TcpLi
     }
     // The answer to a SYN must pass a peer's GTSM before the peer is known.
     set_ttl(&SockRef::from(&socket), address.is_ipv4(), 255)?;
-    let heard: Vec<&Entry> = entries
-        .iter()
+    let heard: Vec<&Entry> = heard(entries, by)
+        .into_iter()
         .filter(|entry| entry.is_over_ipv4() == address.is_ipv4())
         .collect();
     for (entry, parts) in signed_parts(&heard) {
@@ -132,9 +190,26 @@ pub(super) fn listen(address: SocketAddr, entries: &[Entry]) -> io::Result<TcpLi
         }
     }
     socket.set_tcp_keepalive(&TcpKeepalive::new())?;
-    socket.bind(&address.into())?;
-    socket.listen(BACKLOG)?;
-    TcpListener::from_std(socket.into())
+    Ok(socket)
+}
+
+/// The entries whose connections may come to a listener: of two at one place, the one that has its device.
+fn heard<'a>(entries: &'a [Entry], by: Option<&Device>) -> Vec<&'a Entry> {
+    let bound = |entry: &Entry| entry.settings().is_heard_by(by);
+    let same_place = |one: &Entry, other: &Entry| {
+        let interface = |entry: &Entry| entry.settings().config.interface.clone();
+        one.addresses() == other.addresses() && interface(one) == interface(other)
+    };
+    let replaced = |entry: &Entry| {
+        bound(entry) == Some(false)
+            && entries
+                .iter()
+                .any(|other| bound(other) == Some(true) && same_place(entry, other))
+    };
+    entries
+        .iter()
+        .filter(|entry| bound(entry).is_some() && !replaced(entry))
+        .collect()
 }
 
 /// The entries that have keys, and the addresses that need them: the kernel would demand the keys of a prefix

@@ -1,7 +1,9 @@
 //! Putting the speaker together: what cannot work is refused, then each peer, group, interface to look at
 //! and listening address gets its task.
 
+use std::collections::BTreeSet;
 use std::io;
+use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::sync::Arc;
 
@@ -82,10 +84,10 @@ pub(super) fn start(
         helpers: Vec::new(),
         doors: Vec::new(),
     };
-    for entry in entries {
+    for entry in &entries {
         match entry {
-            Entry::Peer(settings) => parts.start_peer(settings),
-            Entry::Group(settings) => parts.start_group(settings),
+            Entry::Peer(settings) => parts.start_peer(settings.clone()),
+            Entry::Group(settings) => parts.start_group(settings.clone()),
         }
     }
     let doors: Arc<[Door]> = parts.doors.as_slice().into();
@@ -93,6 +95,7 @@ pub(super) fn start(
         .into_iter()
         .map(|socket| tokio::spawn(listener::accept(socket, Arc::clone(&doors))));
     parts.helpers.extend(accepting);
+    parts.listen_by_device(&config.listen, entries.into(), &doors);
     Ok(parts)
 }
 
@@ -150,6 +153,27 @@ impl Parts {
         }));
     }
 
+    /// A device has a listener of its own for each address: only there the kernel tells its connections from
+    /// others, and answers by it.
+    fn listen_by_device(
+        &mut self,
+        addresses: &[SocketAddr],
+        entries: Arc<[Entry]>,
+        doors: &Arc<[Door]>,
+    ) {
+        let devices: BTreeSet<Arc<str>> = entries
+            .iter()
+            .filter_map(|entry| entry.settings().config.device.as_deref().map(Arc::from))
+            .collect();
+        for device in &devices {
+            for &address in addresses {
+                let (device, doors) = (Arc::clone(device), Arc::clone(doors));
+                let accepting = listener::accept_by(device, address, Arc::clone(&entries), doors);
+                self.helpers.push(tokio::spawn(accepting));
+            }
+        }
+    }
+
     fn look_at(&mut self, interface: &Arc<str>) -> watch::Receiver<Discovered> {
         let (found, seen) = watch::channel(Discovered::default());
         let looking = discovery::discover(Arc::clone(interface), found);
@@ -162,8 +186,7 @@ impl Parts {
         let (arrivals_tx, arrivals) = mpsc::channel(ARRIVALS_DEPTH);
         let (shutdown, inbox) = mpsc::channel(1);
         self.doors.push(Door::Group {
-            name: Arc::clone(&settings.template.name),
-            prefix: settings.prefix,
+            settings: Arc::clone(&settings),
             arrivals: arrivals_tx,
         });
         let inputs = Inputs {

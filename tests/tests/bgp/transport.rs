@@ -3,14 +3,17 @@
 use std::io::ErrorKind;
 use std::net::SocketAddr;
 use std::os::fd::AsFd;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use anycast_tests::peers::{Bird, Router, in_namespace, run, wait_until};
+use anycast_userspace::bgp::State;
 use anycast_userspace::sockopt::set_min_ttl;
-use tokio::net::{TcpListener, TcpSocket};
+use nix::sched::{CloneFlags, setns};
+use socket2::{Domain, Socket, Type};
+use tokio::net::{TcpListener, TcpSocket, TcpStream};
 
 use crate::node::{LIMIT, Node, runtime};
-use crate::scripted::addresses;
+use crate::scripted::{KEEPALIVE, Scripted, addresses, message, open};
 
 /// Nothing comes for this long: nothing will. The node tries every 200 ms.
 const SILENCE: Duration = Duration::from_millis(1500);
@@ -96,6 +99,89 @@ fn a_session_that_is_bound_to_a_device_ignores_a_better_route_elsewhere() {
             drop(astray);
             let mut bound = Node::start_on("listen = []", &[(1, 65001, "device = \"node1\"")]);
             bound.established("peer1").await;
+        });
+    });
+}
+
+/// A connection from an address of the router to the node's on link 1.
+fn connect_from(router: &Router, host: u8) -> Scripted {
+    let path = format!("/proc/{}/ns/net", router.pid());
+    let namespace = std::fs::File::open(path).unwrap();
+    let connecting = std::thread::spawn(move || {
+        setns(&namespace, CloneFlags::CLONE_NEWNET).unwrap();
+        let socket = Socket::new(Domain::IPV4, Type::STREAM, None).unwrap();
+        let from = SocketAddr::from(([10, 0, 1, host], 0));
+        socket.bind(&from.into()).unwrap();
+        let to = SocketAddr::from(([10, 0, 1, 1], 179));
+        socket.connect_timeout(&to.into(), LIMIT).unwrap();
+        socket
+    });
+    let socket = connecting.join().unwrap();
+    socket.set_nonblocking(true).unwrap();
+    let stream = TcpStream::from_std(socket.into()).unwrap();
+    Scripted { stream }
+}
+
+#[test]
+fn a_connection_is_taken_by_the_device_of_its_peer_and_refused_by_another() {
+    let cases = [
+        ("the peer's device", "device = \"node1\"", 2, true),
+        ("another device", "device = \"node2\"", 2, false),
+        ("a device that is not there", "device = \"node9\"", 2, false),
+        ("no device", "", 2, true),
+        ("no device, by that of another peer", "", 3, true),
+    ];
+    in_namespace(move || {
+        runtime().block_on(async {
+            let routers = [1, 2].map(|link| Router::new(link).unwrap());
+            routers[0]
+                .ip(&["address", "add", "10.0.1.3/24", "dev", "router1"])
+                .unwrap();
+            for (name, device, host, taken) in cases {
+                let other = "address = \"10.0.1.4\"\ndevice = \"node1\"\npassive = true";
+                let options = format!("address = \"10.0.1.{host}\"\npassive = true\n{device}");
+                let peers: &[_] = if host == 3 {
+                    &[(1, 65001, &*options), (2, 65001, other)]
+                } else {
+                    &[(1, 65001, &*options)]
+                };
+                let mut node = Node::start_with(peers);
+                let mut peer = connect_from(&routers[0], host);
+                assert_eq!(peer.read().await.is_ok(), taken, "{name}");
+                if taken {
+                    peer.send(&open([10, 0, 1, host], 90)).await.unwrap();
+                    peer.send(&message(KEEPALIVE, &[])).await.unwrap();
+                    node.established("peer1").await;
+                }
+                node.crash();
+            }
+        });
+    });
+}
+
+#[test]
+fn a_device_that_comes_later_or_again_is_listened_to_when_it_comes() {
+    in_namespace(|| {
+        runtime().block_on(async {
+            let mut node = Node::start(&[(1, "device = \"node1\"\npassive = true")]);
+            for _ in 0..2 {
+                let router = Router::new(1).unwrap();
+                let start = Instant::now();
+                let mut peer = loop {
+                    let mut peer = connect_from(&router, 2);
+                    match peer.read().await {
+                        Ok(_) => break peer,
+                        Err(error) if start.elapsed() > LIMIT => panic!("never taken: {error}"),
+                        Err(_) => tokio::time::sleep(Duration::from_millis(20)).await,
+                    }
+                };
+                peer.send(&open([10, 0, 1, 2], 90)).await.unwrap();
+                peer.send(&message(KEEPALIVE, &[])).await.unwrap();
+                node.established("peer1").await;
+                drop(peer);
+                node.state("peer1", |state| state != State::Established)
+                    .await;
+            }
         });
     });
 }

@@ -105,3 +105,47 @@ fn peers_by_interface_give_their_common_keys_once() {
     let entries: Vec<&Entry> = entries.iter().collect();
     assert_eq!(signed_parts(&entries).len(), 1);
 }
+
+#[test]
+fn each_listener_has_the_keys_of_those_that_may_come_to_it() {
+    let at = |address: &str, device: &str| {
+        let place = format!("address = \"{address}\"");
+        let device = match device {
+            "" => String::new(),
+            name => format!("device = \"{name}\""),
+        };
+        peer(
+            &format!("{address} {device}").replace('"', ""),
+            &place,
+            &device,
+        )
+    };
+    let entries = entries(
+        &[
+            at("10.0.0.1", ""),
+            at("10.0.0.1", "eth0"),
+            at("10.0.0.2", ""),
+            at("10.0.0.3", "red"),
+        ]
+        .concat(),
+    );
+    let device = |name: &str, is_vrf| {
+        Some(Device {
+            name: name.into(),
+            is_vrf,
+        })
+    };
+    let cases: [(Option<Device>, &[&str]); 3] = [
+        (None, &["10.0.0.1 ", "10.0.0.2 "]),
+        (
+            device("eth0", false),
+            &["10.0.0.1 device = eth0", "10.0.0.2 "],
+        ),
+        (device("red", true), &["10.0.0.3 device = red"]),
+    ];
+    for (by, want) in cases {
+        let heard = heard(&entries, by.as_ref());
+        let names: Vec<&str> = heard.iter().map(|entry| &*entry.settings().name).collect();
+        assert_eq!(names, want, "{by:?}");
+    }
+}

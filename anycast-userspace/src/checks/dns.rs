@@ -84,8 +84,9 @@ impl DnsProbe {
             return self.judge(&answer, wanted);
         };
         let reference_serial = serial::of_server(reference.server, &query, self.patience);
-        let (answer, newest) =
-            tokio::join!(ask(target, &query, self.check.transport), reference_serial);
+        let both =
+            async { tokio::join!(ask(target, &query, self.check.transport), reference_serial) };
+        let (answer, newest) = Box::pin(both).await;
         let answer = answer?;
         self.judge(&answer, wanted)?;
         serial::compare(&answer, newest, reference)

@@ -18,9 +18,9 @@ use tonic_health::pb::health_client::HealthClient;
 
 use super::Subject;
 use super::combine::every;
+use super::dial::connect;
 use super::io_failure;
 use super::probe::{Failure, targets};
-use super::tcp::connect;
 use super::tls::{TlsProbe, without_port};
 use crate::config::check::GrpcCheck;
 use crate::health::{FailureKind, Outcome};

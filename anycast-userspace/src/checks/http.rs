@@ -14,8 +14,8 @@ use tokio::io::{AsyncRead, AsyncWrite};
 
 use super::Subject;
 use super::combine::every;
+use super::dial::connect;
 use super::probe::{Failure, targets};
-use super::tcp::connect;
 use super::tls::{TlsProbe, without_port};
 use crate::config::check::HttpCheck;
 use crate::health::{FailureKind, Outcome};
@@ -54,8 +54,12 @@ impl HttpProbe {
         match &self.tls {
             None => self.exchange(stream, target).await,
             Some(tls) => {
-                let stream = tls.handshake(stream, target.ip()).await?;
-                self.exchange(stream, target).await
+                // Much larger than an exchange without TLS.
+                let exchange = async {
+                    let stream = tls.handshake(stream, target.ip()).await?;
+                    self.exchange(stream, target).await
+                };
+                Box::pin(exchange).await
             }
         }
     }

@@ -7,10 +7,10 @@ use std::sync::atomic::{AtomicU16, Ordering};
 
 use anycast_common::checksum;
 use socket2::{Domain, Protocol, Socket, Type};
-use tokio::net::UdpSocket;
 
 use super::Subject;
 use super::combine::every;
+use super::dial::send_by;
 use super::probe::{Failure, targets};
 use crate::config::check::IcmpCheck;
 use crate::health::Outcome;
@@ -74,11 +74,7 @@ impl IcmpProbe {
         let sequence = self.sequence.fetch_add(1, Ordering::Relaxed);
         let (socket, raw) = open(&echo)?;
         socket.set_nonblocking(true)?;
-        socket.connect(&target.into())?;
-        let socket = UdpSocket::from_std(socket.into())?;
-        socket
-            .send(&message(&echo, self.identifier, sequence))
-            .await?;
+        let socket = send_by(socket, target, &message(&echo, self.identifier, sequence))?;
         let mut buffer = vec![0; BUFFER];
         loop {
             let length = socket.recv(&mut buffer).await?;

@@ -18,6 +18,7 @@
 
 mod address;
 mod combine;
+mod dial;
 mod dns;
 mod exec;
 mod file;
@@ -152,8 +153,7 @@ impl Runner {
             let due = self.schedule.due();
             tokio::time::sleep_until(due.into()).await;
             let started = tokio::time::Instant::now().into_std();
-            // On the heap while it lasts: between its runs a task holds no connection's state.
-            let run = Box::pin(self.probe.run(started + self.timeout, self.timeout)).await;
+            let run = self.probe.run(started + self.timeout, self.timeout).await;
             let at = tokio::time::Instant::now().into_std();
             self.results.on_result(run.outcome.passed());
             let report = Report {

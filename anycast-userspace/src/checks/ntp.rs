@@ -1,13 +1,12 @@
 //! The `ntp` check: one client query, judged by leap indicator, stratum and offset (RFC 5905).
 
 use std::borrow::Cow;
-use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
+use std::net::SocketAddr;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
-
-use tokio::net::UdpSocket;
 
 use super::Subject;
 use super::combine::every;
+use super::dial::send;
 use super::probe::{Failure, targets};
 use crate::config::check::NtpCheck;
 use crate::health::{FailureKind, Outcome};
@@ -42,17 +41,11 @@ impl NtpProbe {
     }
 
     async fn one(&self, target: SocketAddr) -> Result<Cow<'static, str>, Failure> {
-        let any: IpAddr = match target {
-            SocketAddr::V4(_) => Ipv4Addr::UNSPECIFIED.into(),
-            SocketAddr::V6(_) => Ipv6Addr::UNSPECIFIED.into(),
-        };
-        let socket = UdpSocket::bind((any, 0)).await?;
-        socket.connect(target).await?;
         let sent = timestamp();
         let mut query = [0; LENGTH];
         query[0] = CLIENT;
         query[40..].copy_from_slice(&sent.to_be_bytes());
-        socket.send(&query).await?;
+        let socket = send(target, &query)?;
         let mut buffer = [0; 512];
         loop {
             let length = socket.recv(&mut buffer).await?;

@@ -2,6 +2,7 @@
 
 use std::borrow::Cow;
 use std::net::{IpAddr, SocketAddr};
+use std::pin::Pin;
 use std::time::{Duration, Instant};
 
 use super::Subject;
@@ -66,21 +67,27 @@ impl Probe {
     /// Runs once; at the deadline whatever is still under way is dropped.
     pub(super) async fn run(&self, deadline: Instant, timeout: Duration) -> Run {
         match self {
-            Self::Tcp(probe) => within(deadline, timeout, probe.run()).await,
-            Self::Http(probe) => within(deadline, timeout, probe.run()).await,
-            Self::Grpc(probe) => within(deadline, timeout, probe.run()).await,
-            Self::Dns(probe) => within(deadline, timeout, probe.run()).await,
-            Self::File(probe) => within(deadline, timeout, probe.run()).await,
-            Self::Address(probe) => within(deadline, timeout, probe.run()).await,
-            Self::Icmp(probe) => within(deadline, timeout, probe.run()).await,
-            Self::Ntp(probe) => within(deadline, timeout, probe.run()).await,
+            Self::Tcp(probe) => within(deadline, timeout, Box::pin(probe.run())).await,
+            Self::Http(probe) => within(deadline, timeout, Box::pin(probe.run())).await,
+            Self::Grpc(probe) => within(deadline, timeout, Box::pin(probe.run())).await,
+            Self::Dns(probe) => within(deadline, timeout, Box::pin(probe.run())).await,
+            Self::File(probe) => within(deadline, timeout, Box::pin(probe.run())).await,
+            Self::Address(probe) => within(deadline, timeout, Box::pin(probe.run())).await,
+            Self::Icmp(probe) => within(deadline, timeout, Box::pin(probe.run())).await,
+            Self::Ntp(probe) => within(deadline, timeout, Box::pin(probe.run())).await,
             // A command has to be killed and reaped, so it keeps its own deadline.
-            Self::Exec(probe) => probe.run(deadline, timeout).await,
+            Self::Exec(probe) => Box::pin(probe.run(deadline, timeout)).await,
         }
     }
 }
 
-async fn within(deadline: Instant, timeout: Duration, run: impl Future<Output = Outcome>) -> Run {
+/// A run is on the heap while it lasts, each kind in as much as it needs: between its runs a task holds no
+/// connection's state.
+async fn within(
+    deadline: Instant,
+    timeout: Duration,
+    run: Pin<Box<impl Future<Output = Outcome>>>,
+) -> Run {
     tokio::time::timeout_at(deadline.into(), run)
         .await
         .unwrap_or_else(|_| timed_out(timeout))

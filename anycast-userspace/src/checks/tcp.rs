@@ -2,17 +2,14 @@
 
 use std::borrow::Cow;
 use std::net::SocketAddr;
-use std::time::Duration;
-
-use socket2::SockRef;
-use tokio::net::TcpStream;
 
 use super::Subject;
 use super::combine::every;
+use super::dial::{connect, knock};
 use super::probe::{Failure, targets};
 use super::tls::TlsProbe;
 use crate::config::check::TcpCheck;
-use crate::health::{FailureKind, Outcome};
+use crate::health::Outcome;
 
 pub(super) struct TcpProbe {
     targets: Vec<SocketAddr>,
@@ -32,28 +29,16 @@ impl TcpProbe {
     }
 
     async fn one(&self, target: SocketAddr) -> Result<Cow<'static, str>, Failure> {
-        let stream = connect(target).await?;
         match &self.tls {
-            None => Ok(Cow::Borrowed("connected")),
+            None => {
+                knock(target).await?;
+                Ok(Cow::Borrowed("connected"))
+            }
             Some(tls) => {
-                tls.handshake(stream, target.ip()).await?;
+                let handshake = async { tls.handshake(connect(target).await?, target.ip()).await };
+                Box::pin(handshake).await?;
                 Ok(Cow::Borrowed("TLS handshake completed"))
             }
         }
     }
-}
-
-/// A connection that leaves no TIME_WAIT behind: it is reset when it is dropped, so that frequent
-/// checks do not use up the ephemeral ports.
-pub(super) async fn connect(target: SocketAddr) -> Result<TcpStream, Failure> {
-    let stream = TcpStream::connect(target).await?;
-    SockRef::from(&stream).set_linger(Some(Duration::ZERO))?;
-    // With nobody listening on a port of the ephemeral range, the kernel can connect it to itself.
-    if stream.local_addr()? == target {
-        return Err(Failure::new(
-            FailureKind::Refused,
-            "nobody listens there: the connection met itself",
-        ));
-    }
-    Ok(stream)
 }

@@ -8,13 +8,45 @@ use std::time::Instant;
 
 use super::service::Service;
 
+/// Some of the services, each once.
+struct Touched {
+    indices: Vec<usize>,
+    /// For each service whether it is one of them.
+    contained: Vec<bool>,
+}
+
+impl Touched {
+    fn all(count: usize) -> Self {
+        Self {
+            indices: (0..count).collect(),
+            contained: vec![true; count],
+        }
+    }
+
+    fn insert(&mut self, index: usize) {
+        if !mem::replace(&mut self.contained[index], true) {
+            self.indices.push(index);
+        }
+    }
+
+    /// In the order of the configuration; none is left.
+    fn take(&mut self) -> Vec<usize> {
+        let mut taken = mem::take(&mut self.indices);
+        for index in &taken {
+            self.contained[*index] = false;
+        }
+        taken.sort_unstable();
+        taken
+    }
+}
+
 /// In the order of the configuration. Whoever gets one mutably has touched it.
 pub(super) struct Services {
     all: Vec<Service>,
     /// Touched since the plans were looked at.
-    unplanned: BTreeSet<usize>,
+    unplanned: Touched,
     /// Touched since the deadlines were.
-    undated: BTreeSet<usize>,
+    undated: Touched,
     /// The deadline of each, as it was seen last.
     dates: Vec<Option<Instant>>,
     deadlines: BTreeSet<(Instant, usize)>,
@@ -25,8 +57,8 @@ impl Services {
     pub(super) fn new(all: impl Iterator<Item = Service>) -> Self {
         let all: Vec<Service> = all.collect();
         Self {
-            unplanned: (0..all.len()).collect(),
-            undated: (0..all.len()).collect(),
+            unplanned: Touched::all(all.len()),
+            undated: Touched::all(all.len()),
             dates: vec![None; all.len()],
             deadlines: BTreeSet::new(),
             awaiting_quiet: BTreeSet::new(),
@@ -43,8 +75,8 @@ impl Services {
     }
 
     pub(super) fn iter_mut(&mut self) -> std::slice::IterMut<'_, Service> {
-        self.unplanned.extend(0..self.all.len());
-        self.undated.extend(0..self.all.len());
+        self.unplanned = Touched::all(self.all.len());
+        self.undated = Touched::all(self.all.len());
         self.all.iter_mut()
     }
 
@@ -53,8 +85,8 @@ impl Services {
     }
 
     /// Those whose plans may have changed since the last time, to be taken in now.
-    pub(super) fn take_unplanned(&mut self) -> BTreeSet<usize> {
-        mem::take(&mut self.unplanned)
+    pub(super) fn take_unplanned(&mut self) -> Vec<usize> {
+        self.unplanned.take()
     }
 
     /// One whose plan is being taken in, which does not touch it.
@@ -82,7 +114,7 @@ impl Services {
     }
 
     fn date(&mut self) {
-        for index in mem::take(&mut self.undated) {
+        for index in self.undated.take() {
             let service = &self.all[index];
             let date = service.deadline();
             let before = mem::replace(&mut self.dates[index], date);

@@ -1,15 +1,14 @@
 //! Queries and answers on the wire, over UDP and TCP.
 
-use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
+use std::net::SocketAddr;
 
 use domain::base::message_builder::PushError;
 use domain::base::{Message, MessageBuilder};
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
-use tokio::net::UdpSocket;
 
 use super::{Asked, malformed, protocol};
+use crate::checks::dial::{connect, send};
 use crate::checks::probe::Failure;
-use crate::checks::tcp::connect;
 use crate::config::check::DnsTransport;
 use crate::health::FailureKind;
 
@@ -52,11 +51,11 @@ pub(super) async fn ask(
     transport: DnsTransport,
 ) -> Result<Message<Vec<u8>>, Failure> {
     match transport {
-        DnsTransport::Tcp => over_tcp(target, query).await,
+        DnsTransport::Tcp => Box::pin(over_tcp(target, query)).await,
         DnsTransport::Udp => {
             let answer = over_udp(target, query).await?;
             if answer.header().tc() {
-                over_tcp(target, query).await
+                Box::pin(over_tcp(target, query)).await
             } else {
                 Ok(answer)
             }
@@ -70,22 +69,17 @@ async fn over_udp(
     target: SocketAddr,
     query: &Message<Vec<u8>>,
 ) -> Result<Message<Vec<u8>>, Failure> {
-    let any: IpAddr = match target {
-        SocketAddr::V4(_) => Ipv4Addr::UNSPECIFIED.into(),
-        SocketAddr::V6(_) => Ipv6Addr::UNSPECIFIED.into(),
-    };
-    let socket = UdpSocket::bind((any, 0)).await?;
-    socket.connect(target).await?;
-    socket.send(query.as_slice()).await?;
-    let mut buffer = vec![0; usize::from(PAYLOAD_SIZE)];
+    let socket = send(target, query.as_slice())?;
     loop {
+        let mut buffer = vec![0; usize::from(PAYLOAD_SIZE)];
         let length = socket.recv(&mut buffer).await?;
         if length < HEADER_LENGTH {
             return Err(protocol(format!(
                 "a datagram of {length} bytes is no DNS message"
             )));
         }
-        let answer = Message::from_octets(buffer[..length].to_vec()).map_err(malformed)?;
+        buffer.truncate(length);
+        let answer = Message::from_octets(buffer).map_err(malformed)?;
         if answer.header().id() == query.header().id() {
             return Ok(answer);
         }

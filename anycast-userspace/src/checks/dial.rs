@@ -1,0 +1,151 @@
+//! Opens the sockets of the checks. It only saves work: what is checked is mostly on this host, where a packet has
+//! been delivered, and answered by the kernel, when the call that sent it returns.
+
+use std::io;
+use std::net::{SocketAddr, TcpStream as StdTcpStream};
+use std::time::Duration;
+
+use nix::errno::Errno;
+use socket2::{Domain, Protocol, Socket, Type};
+use tokio::net::{TcpStream, UdpSocket};
+
+use super::probe::Failure;
+use crate::health::FailureKind;
+
+/// A connection that was asked for.
+struct Dialled {
+    socket: Socket,
+    accepted: bool,
+}
+
+/// Connects. The connection leaves no TIME_WAIT behind: it is reset when it is dropped, so that frequent checks do
+/// not use up the ephemeral ports.
+pub(super) async fn connect(target: SocketAddr) -> Result<TcpStream, Failure> {
+    register(dial(target)?, target).await
+}
+
+/// Whether a connection is accepted. Where that is known at once, the runtime does not hear of the socket.
+pub(super) async fn knock(target: SocketAddr) -> Result<(), Failure> {
+    let dialled = dial(target)?;
+    if dialled.accepted {
+        return not_itself(dialled.socket.local_addr()?.as_socket(), target);
+    }
+    register(dialled, target).await.map(drop)
+}
+
+/// A socket with a port of its own that has sent `datagram` to `target`, and hears from nobody else.
+pub(super) fn send(target: SocketAddr, datagram: &[u8]) -> io::Result<UdpSocket> {
+    let kind = Type::DGRAM.nonblocking();
+    let socket = Socket::new(Domain::for_address(target), kind, Some(Protocol::UDP))?;
+    send_by(socket, target, datagram)
+}
+
+/// The same by a socket that is there. It must not block.
+pub(super) fn send_by(
+    socket: Socket,
+    target: SocketAddr,
+    datagram: &[u8],
+) -> io::Result<UdpSocket> {
+    socket.connect(&target.into())?;
+    // Nothing was sent before: there is room for it.
+    socket.send(datagram)?;
+    UdpSocket::from_std(socket.into())
+}
+
+fn dial(target: SocketAddr) -> io::Result<Dialled> {
+    let kind = Type::STREAM.nonblocking();
+    let socket = Socket::new(Domain::for_address(target), kind, Some(Protocol::TCP))?;
+    socket.set_linger(Some(Duration::ZERO))?;
+    let accepted = is_accepted(socket.connect(&target.into()))?
+        // Asked again, connect(2) says how it went.
+        || is_accepted(socket.connect(&target.into()))?;
+    Ok(Dialled { socket, accepted })
+}
+
+/// False while the other end has not answered.
+fn is_accepted(connected: io::Result<()>) -> io::Result<bool> {
+    const IN_PROGRESS: i32 = Errno::EINPROGRESS as i32;
+    const ALREADY: i32 = Errno::EALREADY as i32;
+    match connected {
+        Ok(()) => Ok(true),
+        Err(error) => match error.raw_os_error() {
+            Some(IN_PROGRESS | ALREADY) => Ok(false),
+            Some(_) | None => Err(error),
+        },
+    }
+}
+
+async fn register(dialled: Dialled, target: SocketAddr) -> Result<TcpStream, Failure> {
+    let stream = TcpStream::from_std(StdTcpStream::from(dialled.socket))?;
+    if !dialled.accepted {
+        stream.writable().await?;
+        if let Some(error) = stream.take_error()? {
+            return Err(error.into());
+        }
+    }
+    not_itself(Some(stream.local_addr()?), target)?;
+    Ok(stream)
+}
+
+/// With nobody listening on a port of the ephemeral range, the kernel can connect a socket to itself.
+fn not_itself(local: Option<SocketAddr>, target: SocketAddr) -> Result<(), Failure> {
+    if local == Some(target) {
+        return Err(Failure::new(
+            FailureKind::Refused,
+            "nobody listens there: the connection met itself",
+        ));
+    }
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use std::io::ErrorKind;
+    use std::net::{Ipv4Addr, TcpListener};
+
+    use super::*;
+
+    fn listener() -> (TcpListener, SocketAddr) {
+        let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).expect("a listener");
+        let address = listener.local_addr().expect("its address");
+        (listener, address)
+    }
+
+    #[test]
+    fn on_this_host_it_is_known_at_once_whether_a_connection_is_accepted() {
+        let (listener, address) = listener();
+        assert!(dial(address).expect("a connection").accepted);
+        drop(listener);
+        let refused = dial(address).map(|dialled| dialled.accepted);
+        assert_eq!(
+            refused.map_err(|error| error.kind()),
+            Err(ErrorKind::ConnectionRefused)
+        );
+    }
+
+    #[tokio::test]
+    async fn a_connection_that_is_not_accepted_yet_is_waited_for() {
+        let socket = Socket::new(Domain::IPV4, Type::STREAM, None).expect("a socket");
+        socket
+            .bind(&SocketAddr::from((Ipv4Addr::LOCALHOST, 0)).into())
+            .expect("a port");
+        // A queue of one: the second connection in it is not answered until the first is taken.
+        socket.listen(0).expect("a listener");
+        let address = socket.local_addr().expect("its address").as_socket();
+        let address = address.expect("an IP address");
+        let _first = connect(address).await.expect("the first is accepted");
+        let second = dial(address).expect("a connection");
+        assert!(!second.accepted, "the queue is full");
+        let (taken, _) = socket.accept().expect("the first");
+        register(second, address).await.expect("it is accepted now");
+        drop(taken);
+    }
+
+    #[test]
+    fn a_connection_that_met_itself_is_not_taken_for_an_answer() {
+        let at = |port| SocketAddr::from((Ipv4Addr::LOCALHOST, port));
+        assert!(not_itself(Some(at(1)), at(2)).is_ok());
+        let failure = not_itself(Some(at(1)), at(1)).expect_err("itself");
+        assert_eq!(failure.kind, FailureKind::Refused);
+    }
+}

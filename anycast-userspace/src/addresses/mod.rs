@@ -1,24 +1,41 @@
-//! Puts the Service Addresses on an interface of this host, and takes away what it put there.
+//! Puts the Service Addresses on this host, and takes away what it put there: nothing else is touched.
 //!
-//! IPv4 as /32, IPv6 as /128 without duplicate address detection (RFC 7094 §4.5) and deprecated
-//! (preferred lifetime 0), so that the host never chooses one as a source address. An address that
-//! was there before is adopted as it is and left in place at the end.
+//! As addresses of an interface: IPv4 as /32, IPv6 as /128 without duplicate address detection (RFC 7094 §4.5)
+//! and deprecated (preferred lifetime 0), so that the host never chooses one as a source address. Or as `local`
+//! routes. Both carry [`PROTOCOL`], so that what a killed daemon has left is known: it is taken over, or taken
+//! away. What was there before without that mark is adopted as it is, and left in place at the end.
 
 mod batch;
+mod messages;
+mod present;
 
-use std::collections::{BTreeMap, HashSet};
+use std::collections::{BTreeMap, BTreeSet, HashSet};
 use std::io;
 use std::net::IpAddr;
+use std::os::linux::net::SocketAddrExt as _;
+use std::os::unix::net::{SocketAddr, UnixDatagram};
 
 use futures_util::TryStreamExt as _;
+use ipnet::IpNet;
 use netlink_packet_core::{NLM_F_CREATE, NLM_F_EXCL};
+use nix::errno::Errno;
+use rtnetlink::Handle;
 use rtnetlink::packet_route::RouteNetlinkMessage;
-use rtnetlink::packet_route::address::{
-    AddressAttribute, AddressFlags, AddressHeaderFlags, AddressMessage, CacheInfo,
-};
-use rtnetlink::{AddressMessageBuilder, Handle};
 
 use batch::BatchSocket;
+use messages::{host_address, local_route};
+
+/// Marks our addresses (`IFA_PROTO`, Linux 5.18) and routes (`rtm_protocol`). No routing daemon uses it.
+pub const PROTOCOL: u8 = 172;
+
+/// What shall be on this host, by interface.
+#[derive(Debug, Clone, Default)]
+pub struct Wanted {
+    /// Each as an address.
+    pub addresses: BTreeMap<String, Vec<IpAddr>>,
+    /// By `local` routes, as few as hold them and no others.
+    pub routes: BTreeMap<String, Vec<IpAddr>>,
+}
 
 /// Why an address could not be put on an interface.
 #[derive(Debug, thiserror::Error)]
@@ -27,10 +44,10 @@ pub enum AddressError {
     #[error("interface `{0}` does not exist, so the Service Addresses cannot be put on it")]
     NoInterface(String),
     /// The kernel refused.
-    #[error("cannot put {address} on `{interface}`: {source}")]
+    #[error("cannot put {prefix} on `{interface}`: {source}")]
     Add {
-        /// The address.
-        address: IpAddr,
+        /// The address, or the prefix of a route.
+        prefix: IpNet,
         /// The interface.
         interface: String,
         /// Why.
@@ -39,58 +56,100 @@ pub enum AddressError {
     /// Netlink itself failed.
     #[error("netlink: {0}")]
     Netlink(#[from] rtnetlink::Error),
-    /// No netlink socket could be opened.
+    /// No netlink socket could be opened, or it failed.
     #[error("netlink socket: {0}")]
     Socket(#[from] io::Error),
 }
 
-/// The addresses that this process has added.
+/// One thing of ours on one interface, by its index.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+enum Item {
+    Address(u32, IpAddr),
+    Route(u32, IpNet),
+}
+
+impl Item {
+    fn prefix(self) -> IpNet {
+        match self {
+            Self::Address(_, address) => address.into(),
+            Self::Route(_, prefix) => prefix,
+        }
+    }
+
+    fn to_add(self) -> RouteNetlinkMessage {
+        match self {
+            Self::Address(index, address) => {
+                RouteNetlinkMessage::NewAddress(host_address(index, address))
+            }
+            Self::Route(index, prefix) => RouteNetlinkMessage::NewRoute(local_route(index, prefix)),
+        }
+    }
+
+    fn to_remove(self) -> RouteNetlinkMessage {
+        match self {
+            Self::Address(index, address) => {
+                RouteNetlinkMessage::DelAddress(host_address(index, address))
+            }
+            Self::Route(index, prefix) => RouteNetlinkMessage::DelRoute(local_route(index, prefix)),
+        }
+    }
+}
+
+/// What this process has put on the host, or taken over from one that was killed.
 pub struct ManagedAddresses {
     handle: Handle,
     changes: BatchSocket,
-    added: Vec<AddressMessage>,
+    ours: BTreeSet<Item>,
+    /// Holds the name that shows others of our kind in the network namespace that somebody lives; none when
+    /// another one has it.
+    alone: Option<UnixDatagram>,
 }
 
 impl ManagedAddresses {
     /// Opens netlink sockets; adds nothing yet.
     pub fn open() -> Result<Self, AddressError> {
-        let (connection, handle, _) = rtnetlink::new_connection()?;
+        let (connection, handle, _) = rtnetlink::new_connection_with_strict_check()?;
         tokio::spawn(connection);
         Ok(Self {
             handle,
             changes: BatchSocket::open()?,
-            added: Vec::new(),
+            ours: BTreeSet::new(),
+            alone: claim()?,
         })
     }
 
-    /// Puts addresses on interfaces. After an error, what was added stays known and is removed by
-    /// [`Self::remove_all`].
-    pub async fn ensure(
-        &mut self,
-        wanted: &BTreeMap<String, Vec<IpAddr>>,
-    ) -> Result<(), AddressError> {
-        for (interface, addresses) in wanted {
+    /// Puts what is wanted on the interfaces, and takes away what a killed process has left and is not wanted.
+    /// After an error, what was added stays known and is removed by [`Self::remove_all`].
+    pub async fn ensure(&mut self, wanted: &Wanted) -> Result<(), AddressError> {
+        let mut items = BTreeMap::new();
+        for (interface, addresses) in &wanted.addresses {
             let index = self.index_of(interface).await?;
-            let present = self.present(index).await?;
-            let (there, missing) = addresses
-                .iter()
-                .copied()
-                .partition::<Vec<_>, _>(|address| present.contains(address));
-            if !there.is_empty() {
-                tracing::info!(interface, addresses = ?there, "adopted: were there before");
-            }
-            self.add(interface, index, &missing).await?;
+            let found = addresses.iter().map(|one| Item::Address(index, *one));
+            items.extend(found.map(|item| (item, interface.as_str())));
         }
-        Ok(())
+        for (interface, addresses) in &wanted.routes {
+            let index = self.index_of(interface).await?;
+            let prefixes: Vec<IpNet> = addresses.iter().map(|one| IpNet::from(*one)).collect();
+            let found = IpNet::aggregate(&prefixes).into_iter();
+            items.extend(found.map(|prefix| (Item::Route(index, prefix), interface.as_str())));
+        }
+        let present = present::on_this_host(&self.handle).await?;
+        self.clear(&items, &present.marked).await?;
+        self.add(items, &present.others).await
     }
 
-    /// Takes away what was added. Goes on after an error, which it logs.
+    /// Takes away what was put there. Goes on after an error, which it logs.
     pub async fn remove_all(&mut self) {
-        let gone = self.added.drain(..).map(RouteNetlinkMessage::DelAddress);
-        match self.changes.apply(gone, 0).await {
+        let gone: Vec<Item> = std::mem::take(&mut self.ours).into_iter().collect();
+        match self
+            .changes
+            .apply(gone.iter().map(|item| item.to_remove()), 0)
+            .await
+        {
             Ok(refusals) => {
                 for refusal in refusals {
-                    tracing::warn!(error = %refusal.error, "a Service Address was already gone");
+                    let (prefix, error) = (gone[refusal.index].prefix(), refusal.error);
+                    tracing::warn!(%prefix, %error, "was already gone");
                 }
             }
             Err(error) => tracing::warn!(%error, "Service Addresses may be left on the host"),
@@ -110,87 +169,80 @@ impl ManagedAddresses {
         }
     }
 
-    async fn present(&self, index: u32) -> Result<HashSet<IpAddr>, AddressError> {
-        let mut messages = self
-            .handle
-            .address()
-            .get()
-            .set_link_index_filter(index)
-            .execute();
-        let mut present = HashSet::new();
-        while let Some(message) = messages.try_next().await? {
-            present.extend(
-                message
-                    .attributes
-                    .iter()
-                    .filter_map(|attribute| match attribute {
-                        AddressAttribute::Address(address) => Some(*address),
-                        _other => None,
-                    }),
+    /// Of what carries our mark, takes over what is wanted, and takes away the rest.
+    async fn clear(
+        &mut self,
+        wanted: &BTreeMap<Item, &str>,
+        marked: &BTreeSet<Item>,
+    ) -> Result<(), AddressError> {
+        if self.alone.is_none() {
+            tracing::warn!(
+                "another daemon runs in this network namespace: what carries our mark may be its own, and stays"
             );
+            return Ok(());
         }
-        Ok(present)
+        let (kept, left): (Vec<Item>, Vec<Item>) =
+            marked.iter().partition(|item| wanted.contains_key(item));
+        if !kept.is_empty() {
+            tracing::info!(count = kept.len(), "taken over: a killed process left them");
+        }
+        self.ours.extend(kept);
+        if left.is_empty() {
+            return Ok(());
+        }
+        let removed = left.iter().map(|item| item.to_remove());
+        // One that has gone by itself is as good.
+        let refusals = self.changes.apply(removed, 0).await?;
+        let count = left.len() - refusals.len();
+        tracing::info!(count, "taken away: a killed process left them");
+        Ok(())
     }
 
     async fn add(
         &mut self,
-        interface: &str,
-        index: u32,
-        addresses: &[IpAddr],
+        wanted: BTreeMap<Item, &str>,
+        others: &HashSet<Item>,
     ) -> Result<(), AddressError> {
-        let messages: Vec<_> = addresses
-            .iter()
-            .map(|address| host_address(index, *address))
-            .collect();
-        let changes = messages
-            .iter()
-            .cloned()
-            .map(RouteNetlinkMessage::NewAddress);
-        let refusals = self
-            .changes
-            .apply(changes, NLM_F_CREATE | NLM_F_EXCL)
-            .await?;
+        let (there, missing): (Vec<_>, Vec<_>) = wanted
+            .into_iter()
+            .filter(|(item, _)| !self.ours.contains(item))
+            .partition(|(item, _)| others.contains(item));
+        let adopted = |prefix: IpNet, interface| {
+            tracing::info!(%prefix, interface, "adopted: was there before");
+        };
+        for (item, interface) in there {
+            adopted(item.prefix(), interface);
+        }
+        let changes = missing.iter().map(|(item, _)| item.to_add());
+        let flags = NLM_F_CREATE | NLM_F_EXCL;
+        let refusals = self.changes.apply(changes, flags).await?;
         let refused: HashSet<usize> = refusals.iter().map(|refusal| refusal.index).collect();
-        self.added.extend(
-            messages
-                .into_iter()
-                .enumerate()
-                .filter(|(place, _)| !refused.contains(place))
-                .map(|(_, message)| message),
-        );
-        match refusals.into_iter().next() {
-            None => Ok(()),
-            Some(refusal) => Err(AddressError::Add {
-                address: addresses[refusal.index],
+        let added = missing.iter().enumerate();
+        let added = added.filter(|(place, _)| !refused.contains(place));
+        self.ours.extend(added.map(|(_, (item, _))| *item));
+        for refusal in refusals {
+            let (item, interface) = missing[refusal.index];
+            if refusal.error.raw_os_error() == Some(Errno::EEXIST as i32) {
+                adopted(item.prefix(), interface);
+                continue;
+            }
+            return Err(AddressError::Add {
+                prefix: item.prefix(),
                 interface: interface.to_owned(),
                 source: refusal.error,
-            }),
+            });
         }
+        Ok(())
     }
 }
 
-fn host_address(index: u32, address: IpAddr) -> AddressMessage {
-    match address {
-        IpAddr::V4(v4) => AddressMessageBuilder::<std::net::Ipv4Addr>::new()
-            .index(index)
-            .address(v4, 32)
-            .build(),
-        IpAddr::V6(v6) => {
-            let mut message = AddressMessageBuilder::<std::net::Ipv6Addr>::new()
-                .index(index)
-                .address(v6, 128)
-                .build();
-            message.header.flags |= AddressHeaderFlags::Nodad;
-            message
-                .attributes
-                .push(AddressAttribute::Flags(AddressFlags::Nodad));
-            let mut lifetimes = CacheInfo::default();
-            lifetimes.ifa_preferred = 0;
-            lifetimes.ifa_valid = u32::MAX;
-            message
-                .attributes
-                .push(AddressAttribute::CacheInfo(lifetimes));
-            message
-        }
+/// Takes the name by which daemons in one network namespace know of each other, unless another one has it. It
+/// goes with the process.
+fn claim() -> io::Result<Option<UnixDatagram>> {
+    let name = SocketAddr::from_abstract_name(b"anycast-addresses")?;
+    match UnixDatagram::bind_addr(&name) {
+        Ok(socket) => Ok(Some(socket)),
+        Err(error) if error.kind() == io::ErrorKind::AddrInUse => Ok(None),
+        Err(error) => Err(error),
     }
 }

@@ -4,8 +4,6 @@
 //! sessions and checks start. Down: routes are withdrawn and sessions closed, then the program is
 //! detached, then the addresses go.
 
-use std::collections::BTreeMap;
-use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -22,10 +20,10 @@ use super::signals::Signals;
 use super::sockets;
 use super::verdicts::VerdictReader;
 use super::words::OperatorsWords;
-use crate::addresses::ManagedAddresses;
+use crate::addresses::{ManagedAddresses, Wanted};
 use crate::checks::{self, RunningChecks, Subject};
 use crate::config::bgp::Peer;
-use crate::config::{Announcer, Config, Hook, OnDisabled, Service};
+use crate::config::{Announcer, Config, Hook, ManageAddresses, OnDisabled, Service};
 use crate::control::protocol::InterfaceStatus;
 use crate::control::server::{self, Server};
 use crate::controller::{Channels, Controller, Facts, ServiceSettings, ShowAddresses, ShowPeers};
@@ -234,14 +232,14 @@ impl Node {
     }
 
     async fn add_addresses(&mut self, config: &Config) -> anyhow::Result<()> {
-        let mut wanted: BTreeMap<String, Vec<IpAddr>> = BTreeMap::new();
-        for service in config
-            .services
-            .iter()
-            .filter(|service| service.manage_addresses)
-        {
-            wanted
-                .entry(service.interface.clone())
+        let mut wanted = Wanted::default();
+        for service in &config.services {
+            let kind = match service.manage_addresses {
+                ManageAddresses::Addresses => &mut wanted.addresses,
+                ManageAddresses::Routes => &mut wanted.routes,
+                ManageAddresses::No => continue,
+            };
+            kind.entry(service.interface.clone())
                 .or_default()
                 .extend(&service.addresses);
         }

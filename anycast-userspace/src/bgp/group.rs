@@ -90,7 +90,7 @@ impl Group {
                     }
                     return;
                 }
-                Some(ended) = self.tasks.join_next(), if !self.tasks.is_empty() => self.forget(ended),
+                Some(ended) = self.tasks.join_next(), if !self.tasks.is_empty() => self.forget(&ended),
                 arrival = self.inputs.arrivals.recv() => match arrival {
                     Some(arrival) => self.let_in(arrival).await,
                     None => return,
@@ -157,15 +157,15 @@ impl Group {
         while self.members.values().any(is_gone)
             && let Some(ended) = self.tasks.join_next().await
         {
-            self.forget(ended);
+            self.forget(&ended);
         }
     }
 
-    fn forget(&mut self, ended: Result<(IpAddr, u32), JoinError>) {
+    fn forget(&mut self, ended: &Result<(IpAddr, u32), JoinError>) {
         match ended {
             Ok((address, failures)) => {
-                self.members.remove(&address);
-                self.penalties.went(address, failures, Instant::now());
+                self.members.remove(address);
+                self.penalties.went(*address, *failures, Instant::now());
             }
             // One that panicked does not say which it was.
             Err(_) => self

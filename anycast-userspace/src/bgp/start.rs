@@ -95,7 +95,7 @@ pub(super) fn start(
         .into_iter()
         .map(|socket| tokio::spawn(listener::accept(socket, Arc::clone(&doors))));
     parts.helpers.extend(accepting);
-    parts.listen_by_device(&config.listen, entries.into(), &doors);
+    parts.listen_by_device(&config.listen, &entries.into(), &doors);
     Ok(parts)
 }
 
@@ -158,7 +158,7 @@ impl Parts {
     fn listen_by_device(
         &mut self,
         addresses: &[SocketAddr],
-        entries: Arc<[Entry]>,
+        entries: &Arc<[Entry]>,
         doors: &Arc<[Door]>,
     ) {
         let devices: BTreeSet<Arc<str>> = entries
@@ -168,7 +168,7 @@ impl Parts {
         for device in &devices {
             for &address in addresses {
                 let (device, doors) = (Arc::clone(device), Arc::clone(doors));
-                let accepting = listener::accept_by(device, address, Arc::clone(&entries), doors);
+                let accepting = listener::accept_by(device, address, Arc::clone(entries), doors);
                 self.helpers.push(tokio::spawn(accepting));
             }
         }

@@ -1,10 +1,11 @@
 //! The operator's word over the whole daemon, with BIRD as the witness of what is announced: across
-//! restarts, by maintenance file, and under steps of the wall clock.
+//! restarts, by maintenance file, by signal, and under steps of the wall clock.
 //!
 //! Needs root, BIRD, ip(8) and libfaketime. The binary under test is named by `ANYCAST_BIN`, which
 //! `cargo xtask test` sets.
 
 mod clock;
+mod ending;
 mod files;
 mod restart;
 mod site;

@@ -2,7 +2,7 @@
 
 use std::fmt::Write as _;
 use std::fs;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use anycast_tests::feed::{Feed, Mark};
@@ -131,8 +131,13 @@ impl Site {
 
     /// Stops the daemon as a service manager does.
     pub(crate) fn stop(&mut self) -> anyhow::Result<()> {
+        self.stop_by(Signal::SIGTERM)
+    }
+
+    /// Stops the daemon by this signal, after which it must end well.
+    pub(crate) fn stop_by(&mut self, signal: Signal) -> anyhow::Result<()> {
         let mut daemon = self.daemon.take().context("the daemon runs")?;
-        daemon.signal_leader(Signal::SIGTERM)?;
+        daemon.signal_leader(signal)?;
         let status = daemon.wait(SOON)?;
         self.events = None;
         anyhow::ensure!(status.success(), "{status}: {}", self.log());
@@ -205,7 +210,19 @@ impl Site {
         Ok(())
     }
 
-    fn birdc(&self, command: &[&str]) -> anyhow::Result<String> {
+    /// What the node's end of the link and its loopback look like.
+    pub(crate) fn links(&self) -> anyhow::Result<String> {
+        let mut ip = process::command("ip");
+        ip.args(["-n", self.node.name(), "-d", "address", "show"]);
+        process::output(ip)
+    }
+
+    /// Where the maps are pinned.
+    pub(crate) fn pin(&self) -> &Path {
+        &self.pin
+    }
+
+    pub(crate) fn birdc(&self, command: &[&str]) -> anyhow::Result<String> {
         let mut birdc = process::command("birdc");
         birdc.arg("-s").arg(self.path("bird.ctl")).args(command);
         process::output(birdc)

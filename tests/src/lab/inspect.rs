@@ -78,6 +78,7 @@ fn ip_json(node: &Namespace, arguments: &[&str]) -> anyhow::Result<Value> {
 /// The maps that a node pins, by the names that users see.
 const ADDRESSES: [(&str, &str); 2] = [("ADDRESSES_V4", SERVICE_V4), ("ADDRESSES_V6", SERVICE_V6)];
 const SERVICES: &str = "SERVICES";
+const INTERFACES: &str = "INTERFACES";
 const COUNTERS: &str = "COUNTERS";
 /// The ports in the node's configuration.
 const PORTS: [&str; 3] = ["udp/53", "tcp/53", "tcp/80"];
@@ -100,17 +101,20 @@ pub struct Finding {
 ///
 /// # Errors
 /// When a map cannot be read, or without field names.
-pub fn maps(node: &Node) -> anyhow::Result<Vec<Finding>> {
+pub fn maps(node: &Node, namespace: &Namespace) -> anyhow::Result<Vec<Finding>> {
     let (pin, id) = (node.pin(), service_id(&node.control().status()?)?);
     let mut findings = Vec::new();
     for (map, service) in ADDRESSES {
         findings.push(addresses(pin, map, service, id)?);
     }
     findings.push(service(pin, id)?);
+    findings.push(interface(pin, namespace)?);
     let mut others = Vec::new();
     for entry in fs::read_dir(pin).with_context(|| format!("listing {}", pin.display()))? {
         let map = entry?.file_name().to_string_lossy().into_owned();
-        if map != SERVICES && !ADDRESSES.iter().any(|(name, _)| map == *name) {
+        if ![SERVICES, INTERFACES].contains(&&*map)
+            && !ADDRESSES.iter().any(|(name, _)| map == *name)
+        {
             let entries = dump(pin, &map)?;
             others.push(format!(
                 "{map} ({})",
@@ -188,6 +192,34 @@ fn service(pin: &Path, id: u64) -> anyhow::Result<Finding> {
     Ok(Finding {
         good: state == Some(STATE_UP) && ports == PORTS,
         text,
+    })
+}
+
+fn interface(pin: &Path, namespace: &Namespace) -> anyhow::Result<Finding> {
+    let links = ip_json(namespace, &["link", "show", "dev", UPLINK])?;
+    let (index, mac) = (links[0]["ifindex"].as_u64(), links[0]["address"].as_str());
+    let entries = dump(pin, INTERFACES)?;
+    let held: Vec<_> = entries
+        .iter()
+        .map(|entry| {
+            let octets = entry["value"]["mac"].as_array().into_iter().flatten();
+            let octets = octets.map(|octet| format!("{:02x}", number(octet).unwrap_or_default()));
+            (entry["key"].as_u64(), octets.collect::<Vec<_>>().join(":"))
+        })
+        .collect();
+    let good = matches!(&held[..], [(key, found)] if *key == index && Some(&**found) == mac);
+    let text: Vec<_> = held
+        .iter()
+        .map(|(key, mac)| {
+            format!(
+                "interface {} has the address {mac}",
+                key.unwrap_or_default()
+            )
+        })
+        .collect();
+    Ok(Finding {
+        good,
+        text: format!("{INTERFACES}: {}", text.join(", ")),
     })
 }
 

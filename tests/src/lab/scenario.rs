@@ -99,9 +99,10 @@ fn both_cities_come_up(lab: &Lab, timeline: &mut Timeline<'_>) -> anyhow::Result
 fn the_kernel_agrees(lab: &Lab, timeline: &mut Timeline<'_>) -> anyhow::Result<()> {
     timeline.heading("What the kernel says of the data plane in city-a")?;
     let node = lab.node(City::A);
-    let link = inspect::xdp(lab.topology().node(City::A))?;
+    let namespace = lab.topology().node(City::A);
+    let link = inspect::xdp(namespace)?;
     timeline.check(link.native, &format!("ip link: {}", link.text));
-    for map in inspect::maps(node)? {
+    for map in inspect::maps(node, namespace)? {
         timeline.check(map.good, &format!("bpftool map dump: {}", map.text));
     }
     let counters = inspect::counters(node)?;

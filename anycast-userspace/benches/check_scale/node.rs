@@ -112,7 +112,7 @@ impl Node {
         let metrics = Arc::new(Metrics::new(&config.services));
         let settings = config.services.iter().zip(1..).map(settings).collect();
         let controller = Controller::new(settings, facts, Arc::clone(&metrics), channels);
-        tokio::spawn(controller.run(std::future::pending()));
+        tokio::spawn(controller.run(futures_util::stream::pending()));
         let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0))
             .await
             .expect("a listener");

@@ -143,7 +143,7 @@ impl Node {
             controller.follow(),
         ));
         notify(&[sd_notify::NotifyState::Ready]);
-        let controller = controller.run(signals.next()).await;
+        let controller = controller.run(signals.names()).await;
         notify(&[sd_notify::NotifyState::Stopping]);
 
         self.peers.close().await;

@@ -2,6 +2,7 @@
 //! also leads through the orderly way down.
 
 use anyhow::Context as _;
+use futures_util::{Stream, stream};
 use tokio::signal::unix::{Signal, SignalKind, signal};
 
 pub(super) struct Signals {
@@ -20,8 +21,14 @@ impl Signals {
         })
     }
 
-    /// The name of the next signal.
-    pub(super) async fn next(mut self) -> String {
+    /// The names of the signals as they come.
+    pub(super) fn names(self) -> impl Stream<Item = String> {
+        stream::unfold(self, async |mut signals| {
+            Some((signals.next().await, signals))
+        })
+    }
+
+    async fn next(&mut self) -> String {
         tokio::select! {
             _ = self.interrupt.recv() => "SIGINT".to_owned(),
             _ = self.terminate.recv() => "SIGTERM".to_owned(),

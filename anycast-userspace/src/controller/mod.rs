@@ -25,6 +25,7 @@ use std::collections::{BTreeMap, VecDeque};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use futures_util::{Stream, StreamExt as _};
 use jiff::Timestamp;
 use tokio::sync::{broadcast, mpsc, oneshot, watch};
 
@@ -99,6 +100,7 @@ pub struct Controller {
     events: EventLog,
     metrics: Arc<Metrics>,
     transitions: u64,
+    stopping: bool,
     /// The last transition of each service, by index, until both planes are done with it.
     open: BTreeMap<usize, Open>,
     words_generation: u64,
@@ -140,6 +142,7 @@ impl Controller {
             events,
             metrics,
             transitions: 0,
+            stopping: false,
             open: BTreeMap::new(),
             words_generation: 0,
             channels,
@@ -155,19 +158,26 @@ impl Controller {
         self.events.follow()
     }
 
-    /// Runs until `stop` resolves with the reason, then withdraws every route and returns once the
-    /// withdrawals are published. The planes are still there: the caller takes them down in order.
-    pub async fn run(mut self, stop: impl Future<Output = String>) -> Self {
-        let mut stop = std::pin::pin!(stop);
+    /// Runs until `stops` gives a reason to stop. Then every route is announced with the worst metric for its
+    /// service's `drain_delay`, and withdrawn; a second reason makes that at once. Returns once the withdrawals are
+    /// published. The planes are still there: the caller takes them down in order.
+    pub async fn run(mut self, stops: impl Stream<Item = String>) -> Self {
+        let mut stops = std::pin::pin!(stops.fuse());
         loop {
             self.publish();
+            if self.stopping
+                && !self
+                    .services
+                    .iter()
+                    .any(|service| service.life.is_leaving())
+            {
+                self.complete_all(Completion::Stopping);
+                return self;
+            }
             let deadline = self.deadline();
             tokio::select! {
                 biased;
-                reason = &mut stop => {
-                    self.stop(&reason);
-                    return self;
-                }
+                Some(reason) = stops.next() => self.stop(&reason),
                 Some(report) = self.channels.maps.recv() => self.on_map_report(report),
                 Some(report) = self.channels.peers.recv() => self.on_peer_report(report),
                 Some(report) = self.channels.checks.recv() => self.on_check(report),
@@ -181,16 +191,25 @@ impl Controller {
     }
 
     fn stop(&mut self, reason: &str) {
+        if !self.stopping {
+            self.events.record(EventKind::Stopping {
+                reason: reason.to_owned(),
+            });
+            self.end_all(reason);
+        }
+        // Nobody to tell about a worse metric, or told twice.
+        if self.stopping || !self.peers.values().any(|peer| peer.up) {
+            self.end_all(reason);
+        }
+        self.stopping = true;
+    }
+
+    fn end_all(&mut self, reason: &str) {
         let now = Instant::now();
-        self.events.record(EventKind::Stopping {
-            reason: reason.to_owned(),
-        });
         for index in 0..self.services.len() {
             let transition = self.services[index].life.on_stop(reason, now);
             self.note(index, transition);
         }
-        self.publish();
-        self.complete_all(Completion::Stopping);
     }
 
     /// The earliest time at which something is due.

@@ -6,15 +6,18 @@ mod services;
 mod transitions;
 mod words;
 
-use std::sync::Arc;
 use std::time::Duration;
 
 use tokio::time::timeout;
 
 use crate::control::protocol::{Operation, Request, Response};
 use crate::control::server::Answer;
+use crate::health::{FailureKind, Outcome};
 use crate::state::ServiceState;
-use rig::{PATIENCE, Rig};
+use rig::{PATIENCE, Rig, settings};
+
+/// As the peer sees the routes of a service that is drained.
+const WORST: &str = "routes 2 med Some(4294967295)";
 
 #[tokio::test]
 async fn a_service_is_written_then_proved_then_announced() {
@@ -134,13 +137,46 @@ async fn status_shows_state_checks_and_the_planes_own_counters() {
 }
 
 #[tokio::test]
-async fn stopping_withdraws_and_leaves_the_data_plane_serving() {
+async fn stopping_makes_the_routes_the_worst_then_withdraws_and_leaves_the_data_plane_serving() {
     let mut rig = Rig::new().await;
     rig.pass().await;
     rig.until(ServiceState::Up).await;
     rig.logged(&["routes 2 med Some(10)"]).await;
-    rig.stop.take().unwrap().send("SIGTERM".to_owned()).unwrap();
+    rig.stop.send("SIGTERM".to_owned()).await.unwrap();
     timeout(PATIENCE, rig.controller).await.unwrap().unwrap();
-    let log = Arc::clone(&rig.log);
-    assert!(!log.lock().unwrap().contains(&"map Down".to_owned()));
+    let log = rig.log.lock().unwrap().clone();
+    let routes = log.iter().filter(|line| line.starts_with("routes"));
+    let routes: Vec<_> = routes.map(String::as_str).collect();
+    assert_eq!(routes, [WORST, "routes 0 med None"]);
+    assert!(!log.contains(&"map Down".to_owned()));
+}
+
+#[tokio::test]
+async fn a_second_signal_ends_the_wait() {
+    let mut settings = settings();
+    settings.pace.drain_delay = Duration::from_secs(3600);
+    let mut rig = Rig::with(settings).await;
+    rig.pass().await;
+    rig.until(ServiceState::Up).await;
+    rig.stop.send("SIGTERM".to_owned()).await.unwrap();
+    rig.logged(&[WORST]).await;
+    rig.stop.send("SIGTERM".to_owned()).await.unwrap();
+    timeout(PATIENCE, rig.controller).await.unwrap().unwrap();
+    assert_eq!(*rig.log.lock().unwrap(), ["routes 0 med None"]);
+}
+
+#[tokio::test]
+async fn a_service_that_fails_while_the_daemon_ends_is_withdrawn_at_once_and_does_not_come_back() {
+    let mut settings = settings();
+    settings.pace.drain_delay = Duration::from_secs(3600);
+    let mut rig = Rig::with(settings).await;
+    rig.pass().await;
+    rig.until(ServiceState::Up).await;
+    rig.stop.send("SIGTERM".to_owned()).await.unwrap();
+    rig.logged(&[WORST]).await;
+    rig.result(0, Outcome::fail(FailureKind::Refused, "refused"))
+        .await;
+    timeout(PATIENCE, rig.controller).await.unwrap().unwrap();
+    let log = rig.log.lock().unwrap().clone();
+    assert!(log.contains(&"routes 0 med None".to_owned()), "{log:?}");
 }

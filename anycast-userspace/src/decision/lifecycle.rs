@@ -2,8 +2,8 @@
 //!
 //! ```text
 //!   Init ─▶ Installing ─▶ Serving ─▶ Depreferenced ─▶ Withdrawn ─▶ Drained
-//!               ⇅            │ failure, at any point: Failed; an operator: Disabled; the end: Stopping
-//!         InstallFailed ◀────┘
+//!               ⇅            │ failure, at any point: Failed; an operator: Disabled
+//!         InstallFailed ◀────┘ the end: Leaving ─▶ Stopping, and nothing rises again
 //! ```
 
 use std::time::{Duration, Instant};
@@ -61,6 +61,8 @@ pub struct Lifecycle {
     pub(super) word: Word,
     /// Why the operator has spoken.
     told: String,
+    /// The controller is about to exit.
+    pub(super) ending: bool,
     reason: String,
     since: Instant,
 }
@@ -74,6 +76,7 @@ impl Lifecycle {
             health: HealthVerdict::Init,
             word: Word::Enabled,
             told: String::new(),
+            ending: false,
             reason: "no check has given its first full verdict".to_owned(),
             since: now,
         }
@@ -114,6 +117,11 @@ impl Lifecycle {
         matches!(self.phase, Phase::Installing { .. })
     }
 
+    /// Whether the end has begun, and the routes are still announced.
+    pub fn is_leaving(&self) -> bool {
+        matches!(self.phase, Phase::Leaving { .. })
+    }
+
     /// Whether the routes are withdrawn and the announcers have not yet said so.
     pub fn awaits_withdrawal(&self) -> bool {
         matches!(
@@ -144,6 +152,9 @@ impl Lifecycle {
     ) -> Option<Transition> {
         let from = self.state();
         self.health = verdict;
+        if self.ending && verdict != HealthVerdict::Down {
+            return self.transition(from, now);
+        }
         match (self.phase, verdict) {
             (_, HealthVerdict::Init) => {}
             (Phase::Init | Phase::Failed { .. }, HealthVerdict::Up | HealthVerdict::Degraded) => {
@@ -157,7 +168,9 @@ impl Lifecycle {
                 Phase::Installing { .. }
                 | Phase::Serving
                 | Phase::Depreferenced { .. }
-                | Phase::Withdrawn(_),
+                | Phase::Withdrawn(_)
+                | Phase::Leaving { .. }
+                | Phase::Stopping,
                 HealthVerdict::Down,
             ) => self.fail(self.pace.linger, reason, now),
             (Phase::Serving, HealthVerdict::Up | HealthVerdict::Degraded) => {
@@ -167,25 +180,30 @@ impl Lifecycle {
                 Phase::Installing { .. }
                 | Phase::InstallFailed { .. }
                 | Phase::Depreferenced { .. }
-                | Phase::Withdrawn(_),
+                | Phase::Withdrawn(_)
+                | Phase::Leaving { .. }
+                | Phase::Stopping,
                 HealthVerdict::Up | HealthVerdict::Degraded,
             )
             | (Phase::Failed { .. }, HealthVerdict::Down)
             | (
-                Phase::Drained | Phase::Disabled | Phase::Stopping,
+                Phase::Drained | Phase::Disabled,
                 HealthVerdict::Up | HealthVerdict::Degraded | HealthVerdict::Down,
             ) => {}
         }
         self.transition(from, now)
     }
 
-    /// The operator has spoken.
+    /// The operator has spoken. It is for the next start where the end has begun.
     pub fn on_word(&mut self, word: Word, reason: &str, now: Instant) -> Option<Transition> {
+        if self.ending {
+            return None;
+        }
         let from = self.state();
         self.word = word;
         reason.clone_into(&mut self.told);
         match (word, self.phase) {
-            (_, Phase::Stopping)
+            (_, Phase::Leaving { .. } | Phase::Stopping)
             | (Word::Drained, Phase::Depreferenced { .. } | Phase::Withdrawn(_) | Phase::Drained)
             | (Word::Disabled, Phase::Disabled)
             | (
@@ -305,6 +323,7 @@ impl Lifecycle {
                     lingers_until: None,
                 };
             }
+            Phase::Leaving { until } if now >= until => self.phase = Phase::Stopping,
             Phase::Init
             | Phase::Installing { .. }
             | Phase::InstallFailed { .. }
@@ -314,26 +333,31 @@ impl Lifecycle {
             | Phase::Drained
             | Phase::Failed { .. }
             | Phase::Disabled
+            | Phase::Leaving { .. }
             | Phase::Stopping => {}
         }
         self.transition(from, now)
     }
 
-    /// The controller is about to exit: withdrawn, still served until the program is detached.
+    /// The controller is about to exit: announced with the worst metric for `drain_delay`, then withdrawn, and
+    /// still served until the program is detached. Said again, withdrawn at once.
     pub fn on_stop(&mut self, reason: &str, now: Instant) -> Option<Transition> {
         let from = self.state();
+        self.ending = true;
         match self.phase {
-            Phase::Serving | Phase::Depreferenced { .. } | Phase::Withdrawn(_) => {
-                self.enter(Phase::Stopping, reason);
+            Phase::Serving => {
+                let until = now + self.pace.drain_delay;
+                self.enter(Phase::Leaving { until }, reason);
             }
-            Phase::Installing { .. } => self.enter(
+            Phase::Depreferenced { until } => self.enter(Phase::Leaving { until }, reason),
+            Phase::Withdrawn(_) | Phase::Leaving { .. } => self.enter(Phase::Stopping, reason),
+            Phase::Installing { .. } | Phase::InstallFailed { .. } => self.enter(
                 Phase::Failed {
                     lingers_until: None,
                 },
                 reason,
             ),
             Phase::Init
-            | Phase::InstallFailed { .. }
             | Phase::Drained
             | Phase::Failed { .. }
             | Phase::Disabled

@@ -8,14 +8,27 @@ use crate::state::ServiceState;
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Phase {
     Init,
-    Installing { shown: ServiceState },
-    InstallFailed { retry_at: Instant },
+    Installing {
+        shown: ServiceState,
+    },
+    InstallFailed {
+        retry_at: Instant,
+    },
     Serving,
-    Depreferenced { until: Instant },
+    Depreferenced {
+        until: Instant,
+    },
     Withdrawn(Withdrawn),
     Drained,
-    Failed { lingers_until: Option<Instant> },
+    Failed {
+        lingers_until: Option<Instant>,
+    },
     Disabled,
+    /// The end has begun: announced with the worst metric, so that the clients move away.
+    Leaving {
+        until: Instant,
+    },
+    /// Withdrawn for the end, and still served.
     Stopping,
 }
 
@@ -50,7 +63,9 @@ impl Phase {
             Self::Init => (DataPlaneMode::Init, None),
             Self::Installing { .. } => (mode, None),
             Self::Serving => (mode, Some(announced)),
-            Self::Depreferenced { .. } => (DataPlaneMode::Draining, Some(RouteState::Draining)),
+            Self::Depreferenced { .. } | Self::Leaving { .. } => {
+                (DataPlaneMode::Draining, Some(RouteState::Draining))
+            }
             Self::Withdrawn(_) | Self::Stopping => (DataPlaneMode::Draining, None),
             Self::Failed {
                 lingers_until: Some(_),
@@ -74,9 +89,10 @@ impl Phase {
                 ServesAs::Up => ServiceState::Up,
                 ServesAs::Degraded => ServiceState::Degraded,
             },
-            Self::Depreferenced { .. } | Self::Withdrawn(_) | Self::Stopping => {
-                ServiceState::Draining
-            }
+            Self::Depreferenced { .. }
+            | Self::Withdrawn(_)
+            | Self::Leaving { .. }
+            | Self::Stopping => ServiceState::Draining,
             Self::Failed { .. } | Self::InstallFailed { .. } | Self::Drained => ServiceState::Down,
             Self::Disabled => ServiceState::Disabled,
         }
@@ -86,7 +102,7 @@ impl Phase {
     pub(super) fn deadline(self) -> Option<Instant> {
         match self {
             Self::InstallFailed { retry_at } => Some(retry_at),
-            Self::Depreferenced { until } => Some(until),
+            Self::Depreferenced { until } | Self::Leaving { until } => Some(until),
             Self::Withdrawn(withdrawn) => Some(withdrawn.gives_up_at),
             Self::Failed { lingers_until } => lingers_until,
             Self::Init

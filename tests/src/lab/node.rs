@@ -196,7 +196,7 @@ impl Node {
             .take()
             .with_context(|| format!("the controller in {} does not run", self.city))?;
         process.signal_leader(Signal::SIGTERM)?;
-        let status = process.wait(Duration::from_secs(10))?;
+        let status = process.wait(Duration::from_secs(30))?;
         self.events = None;
         Ok(status)
     }

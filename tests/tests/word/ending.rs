@@ -22,7 +22,13 @@ fn every_signal_that_asks_for_an_end_withdraws_detaches_and_takes_the_addresses_
             ensure!(running.contains(route), "no {route}: {running}");
         }
 
+        let before = made_the_worst(&site)?;
         site.stop_by(signal)?;
+        let after = made_the_worst(&site)?;
+        ensure!(
+            after == before.map(|count| count + 1),
+            "{signal}: {before:?}, then {after:?}"
+        );
         // BIRD keeps what it was told last: the session did not just break.
         let words = wait::until("BIRD to say why the session ended", SOON, || {
             let text = site.birdc(&["show", "protocols", "all", "node"])?;
@@ -43,6 +49,12 @@ fn every_signal_that_asks_for_an_end_withdraws_detaches_and_takes_the_addresses_
         );
     }
     Ok(())
+}
+
+/// How often BIRD has got each service's route with GRACEFUL_SHUTDOWN (RFC 8326).
+fn made_the_worst(site: &Site) -> Result<[usize; 2]> {
+    let log = fs::read_to_string(site.path("bird.log"))?;
+    Ok(SERVICES.map(|(_, route)| log.matches(&format!("GRACEFUL_SHUTDOWN {route}")).count()))
 }
 
 #[test]

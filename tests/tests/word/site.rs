@@ -267,12 +267,19 @@ impl Drop for Site {
     }
 }
 
-const BIRD: &str = "router id 10.0.1.1;
+const BIRD: &str = r#"log stderr all;
+router id 10.0.1.1;
 protocol device { }
 protocol bgp node {
   local 10.0.1.1 as 65001;
   neighbor 10.0.1.2 as 64512;
   passive;
-  ipv4 { import all; export none; };
+  ipv4 {
+    import filter {
+      if (65535, 0) ~ bgp_community then print "GRACEFUL_SHUTDOWN ", net;
+      accept;
+    };
+    export none;
+  };
 }
-";
+"#;

@@ -5,6 +5,7 @@ use std::pin::Pin;
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
+use futures_util::stream;
 use tokio::sync::{broadcast, mpsc, oneshot, watch};
 use tokio::task::JoinHandle;
 use tokio::time::timeout;
@@ -83,7 +84,7 @@ pub(super) struct Rig {
     pub(super) said: watch::Receiver<Words>,
     pub(super) disk: watch::Sender<Saved>,
     pub(super) events: broadcast::Receiver<Event>,
-    pub(super) stop: Option<oneshot::Sender<String>>,
+    pub(super) stop: mpsc::Sender<String>,
     pub(super) controller: JoinHandle<()>,
 }
 
@@ -145,10 +146,10 @@ impl Rig {
             addresses: None,
         };
         let controller = Controller::new(vec![settings], facts, Arc::clone(&metrics), channels);
-        let (stop, stopped) = oneshot::channel::<String>();
+        let (stop, mut reasons) = mpsc::channel::<String>(2);
+        let reasons = stream::poll_fn(move |context| reasons.poll_recv(context));
         let running = tokio::spawn(async move {
-            let reason = async { stopped.await.unwrap_or_default() };
-            controller.run(reason).await;
+            controller.run(reasons).await;
         });
         let mut rig = Self {
             log,
@@ -159,7 +160,7 @@ impl Rig {
             said,
             disk,
             events: broadcast::channel(1).1,
-            stop: Some(stop),
+            stop,
             controller: running,
         };
         rig.events = rig.follow().await;

@@ -1,6 +1,6 @@
 //! The whole transition table: every state that can be reached, every input, and what follows.
 //!
-//! A state is the phase, the operator's word and the health. The test walks from a new service through all
+//! A state is the phase, the operator's word or that the end has begun, and the health. The test walks from a new service through all
 //! inputs; a state without a row, a row that no state has, and a phase that `kind` does not know are faults.
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
@@ -12,15 +12,15 @@ use super::pace;
 use crate::health::HealthVerdict as Health;
 use crate::state::ServiceState as State;
 
-/// `=`: the phase stays. `w:` the operator's word, `h:` the checks' verdict. `quiet`: the counters stand still
-/// for `drain_quiet`; `time`: the deadline is there. Every service lingers after a failure.
+/// `=`: the phase stays. `w:` the operator's word (`ending`: the daemon is), `h:` the checks' verdict. `quiet`: the
+/// counters stand still for `drain_quiet`; `time`: the deadline is there. Every service lingers after a failure.
 const TABLE: &str = "
 phase         word     health      h:init h:up       h:degraded h:down    w:enabled  w:drained     w:disabled proved  refused       written packets quiet   time       stop
 Init          enabled  init        =      Installing Installing Down      =          Drained       Disabled   =       =             =       =       =       =          =
 Installing    enabled  any         =      =          =          Lingering =          Drained       Disabled   Serving InstallFailed =       =       =       =          Down
-InstallFailed enabled  any         =      =          =          Down      =          Drained       Disabled   =       =             =       =       =       Installing =
-Serving       enabled  any         =      =          =          Lingering =          Depreferenced Disabled   =       =             =       =       =       =          Stopping
-Depreferenced drained  any         =      =          =          Lingering Serving    =             Disabled   =       =             =       =       =       Withdrawn  Stopping
+InstallFailed enabled  any         =      =          =          Down      =          Drained       Disabled   =       =             =       =       =       Installing Down
+Serving       enabled  any         =      =          =          Lingering =          Depreferenced Disabled   =       =             =       =       =       =          Leaving
+Depreferenced drained  any         =      =          =          Lingering Serving    =             Disabled   =       =             =       =       =       Withdrawn  Leaving
 Withdrawn     drained  init        =      =          =          Lingering Init       =             Disabled   =       =             Written =       =       Drained    Stopping
 Withdrawn     drained  up,degraded =      =          =          Lingering Installing =             Disabled   =       =             Written =       =       Drained    Stopping
 Written       drained  init        =      =          =          Lingering Init       =             Disabled   =       =             =       =       Drained Drained    Stopping
@@ -35,7 +35,13 @@ Lingering     enabled  init,down   =      Installing Installing =         =     
 Lingering     drained  init,down   =      Drained    Drained    =         =          Drained       Disabled   =       =             =       =       =       Down       =
 Down          enabled  any         =      Installing Installing =         =          Drained       Disabled   =       =             =       =       =       =          =
 Down          drained  any         =      Drained    Drained    =         =          Drained       Disabled   =       =             =       =       =       =          =
-Stopping      any      any         =      =          =          =         =          =             =          =       =             =       =       =       =          =
+Leaving       ending   any         =      =          =          Lingering =          =             =          =       =             =       =       =       Stopping   Stopping
+Stopping      ending   any         =      =          =          Lingering =          =             =          =       =             =       =       =       =          =
+Init          ending   any         =      =          =          Down      =          =             =          =       =             =       =       =       =          =
+Drained       ending   any         =      =          =          =         =          =             =          =       =             =       =       =       =          =
+Disabled      ending   any         =      =          =          =         =          =             =          =       =             =       =       =       =          =
+Lingering     ending   any         =      =          =          =         =          =             =          =       =             =       =       =       Down       =
+Down          ending   any         =      =          =          =         =          =             =          =       =             =       =       =       =          =
 ";
 
 /// What each phase asks of the planes: the map's mode, the routes, and the state that is shown (`?`: the one
@@ -52,6 +58,7 @@ Drained       Down        -           Down
 Lingering     Lingering   -           Down
 Down          Down        -           Down
 Disabled      Disabled    -           Disabled
+Leaving       Draining    Draining    Draining
 Stopping      Draining    -           Draining
 ";
 
@@ -72,7 +79,17 @@ const fn kind(phase: Phase) -> &'static str {
             lingers_until: None,
         } => "Down",
         Phase::Disabled => "Disabled",
+        Phase::Leaving { .. } => "Leaving",
         Phase::Stopping => "Stopping",
+    }
+}
+
+/// The end goes before what the operator has said.
+const fn column(life: &Lifecycle) -> &'static str {
+    if life.ending {
+        "ending"
+    } else {
+        word(life.word)
     }
 }
 
@@ -150,7 +167,7 @@ impl Row {
             pattern == "any" || pattern.split(',').any(|one| one == name)
         };
         self.phase == kind(life.phase)
-            && fits(self.word, word(life.word))
+            && fits(self.word, column(life))
             && fits(self.health, health(life.health))
     }
 }
@@ -230,7 +247,7 @@ fn every_state_takes_every_input_as_the_table_says() {
     while let Some(life) = open.pop_front() {
         let state = [
             kind(life.phase),
-            word(life.word),
+            column(&life),
             health(life.health),
             life.state().as_str(),
         ];

@@ -42,7 +42,7 @@ use crate::words::{self, Words};
 use crate::writer;
 
 /// The most time that hooks of the last transitions get before they are killed.
-const LAST_HOOKS: Duration = Duration::from_secs(5);
+const LAST_HOOKS: Duration = Duration::from_secs(10);
 
 /// The most time that the disk gets for the operator's last words.
 const LAST_WORDS: Duration = Duration::from_secs(5);
@@ -117,6 +117,8 @@ impl Node {
             peers: Arc::clone(&self.peers) as Arc<dyn ShowPeers>,
             addresses,
         };
+        let (transitions, hooks) = hooks::spawn(&config.node.name, hooks_of(config));
+        self.hooks = Some(hooks);
         let channels = Channels {
             checks,
             calls,
@@ -129,6 +131,7 @@ impl Node {
             saved,
             counters,
             scrapes,
+            hooks: transitions,
         };
         let controller = Controller::new(settings, facts, Arc::clone(&metrics), channels);
         let scraped = metrics_listener.map(|listener| {
@@ -139,11 +142,6 @@ impl Node {
             };
             tokio::spawn(metrics_server::serve(listener, source))
         });
-        self.hooks = Some(hooks::spawn(
-            &config.node.name,
-            hooks_of(config),
-            controller.follow(),
-        ));
         notify(&[sd_notify::NotifyState::Ready]);
         let controller = controller.run(signals.next()).await;
         notify(&[sd_notify::NotifyState::Stopping]);

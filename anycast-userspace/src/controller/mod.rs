@@ -26,12 +26,13 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use jiff::Timestamp;
-use tokio::sync::{broadcast, mpsc, oneshot, watch};
+use tokio::sync::{mpsc, oneshot, watch};
 
 use crate::checks::Report;
 use crate::control::server::Call;
 use crate::decision::DataPlaneMode;
-use crate::events::{Event, EventKind, EventLog};
+use crate::events::{EventKind, EventLog};
+use crate::hooks;
 use crate::metrics::{Metrics, Scrape};
 use crate::planes::{Counters, CountersRequest, MapReport, Modes, PeerReport};
 use crate::rib::DesiredRoutes;
@@ -74,6 +75,8 @@ pub struct Channels {
     pub counters: mpsc::Sender<CountersRequest>,
     /// Who wants to show the state as metrics.
     pub scrapes: mpsc::Receiver<Scrape>,
+    /// The transitions for the operators' commands.
+    pub hooks: hooks::Transitions,
 }
 
 /// What is known of one peer.
@@ -148,11 +151,6 @@ impl Controller {
         };
         controller.heed_first_words(now);
         controller
-    }
-
-    /// The events from now on.
-    pub fn follow(&self) -> broadcast::Receiver<Event> {
-        self.events.follow()
     }
 
     /// Runs until `stop` resolves with the reason, then withdraws every route and returns once the

@@ -18,6 +18,7 @@ use crate::controller::status::ShowPeers;
 use crate::decision::{DataPlaneMode, Orders, Pace};
 use crate::events::{Event, EventKind};
 use crate::health::{self, FailureKind, Outcome};
+use crate::hooks::Transitions;
 use crate::metrics::Metrics;
 use crate::planes::{Counters, Modes, PeerNews, PeerReport};
 use crate::rib::DesiredRoutes;
@@ -137,6 +138,7 @@ impl Rig {
             saved,
             counters,
             scrapes: mpsc::channel(1).1,
+            hooks: Transitions::without_hooks(),
         };
         let facts = Facts {
             node: "test".to_owned(),

@@ -3,14 +3,14 @@
 
 mod pages;
 
-use std::collections::{BTreeSet, HashMap, VecDeque};
+use std::collections::{BTreeSet, HashMap, HashSet, VecDeque};
 
 use anycast_common::abi::NO_SERVICE;
 use anycast_common::listener::{MAX_SLOTS, Slot, SocketKey, SocketPage};
 
 use super::error::ListenerError;
-use super::plan::{Port, Set};
-use pages::{Linked, move_link};
+use super::plan::{Port, Set, Socket};
+use pages::{Linked, first_page, move_link};
 
 /// What a write of a page asks for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -32,6 +32,8 @@ pub(super) trait Tables {
         page: SocketPage,
         presence: Presence,
     ) -> Result<bool, ListenerError>;
+    /// Whether a page is there.
+    fn has_page(&self, key: SocketKey) -> Result<bool, ListenerError>;
     /// Removes a page; false if it was gone.
     fn remove_page(&mut self, key: SocketKey) -> Result<bool, ListenerError>;
 }
@@ -91,6 +93,24 @@ impl Ledger {
     /// The port of a socket that is followed.
     pub(super) fn port(&self, cookie: u64) -> Option<Port> {
         self.links.get(&cookie).map(|link| link.port)
+    }
+
+    /// The ports, of those that were read, with a socket that is followed and not listed, though the program
+    /// has not seen it go: a listing can miss one.
+    pub(super) fn doubtful(
+        &self,
+        tables: &impl Tables,
+        ports: &BTreeSet<Port>,
+        listed: &[Socket],
+    ) -> BTreeSet<Port> {
+        let listed: HashSet<u64> = listed.iter().map(|socket| socket.cookie).collect();
+        let followed = self.links.iter();
+        followed
+            .filter(|(cookie, link)| ports.contains(&link.port) && !listed.contains(cookie))
+            // Where that cannot be asked a second look does no harm.
+            .filter(|(cookie, _)| tables.has_page(first_page(**cookie)).unwrap_or(true))
+            .map(|(_, link)| link.port)
+            .collect()
     }
 
     /// Makes the program follow `sets` for a check, and no longer what it followed for it before. What the

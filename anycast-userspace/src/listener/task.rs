@@ -2,6 +2,7 @@
 //! them, and reports what changed.
 
 mod agenda;
+mod reading;
 mod words;
 
 use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
@@ -240,7 +241,12 @@ impl<T: SocketTable> Task<T> {
     }
 
     async fn read_sockets(&mut self, ports: &BTreeSet<Port>) {
-        match self.table.read(ports).await {
+        let mut read = self.table.read(ports).await;
+        if let Ok(listed) = read {
+            let doubtful = self.ledger.doubtful(&self.kernel, ports, &listed);
+            read = reading::read_again(&mut self.table, listed, doubtful).await;
+        }
+        match read {
             Ok(listed) => {
                 let cookies: HashSet<u64> = listed.iter().map(|socket| socket.cookie).collect();
                 self.released.retain(|cookie, (port, told)| {

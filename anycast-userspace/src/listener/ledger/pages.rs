@@ -114,6 +114,11 @@ fn unlink(
     failure.map_or(Ok(first_was_there), Err)
 }
 
+/// The page that is there for as long as a socket is followed and the program has not seen it go.
+pub(super) fn first_page(cookie: u64) -> SocketKey {
+    key(cookie, 0)
+}
+
 fn key(cookie: u64, page: u32) -> SocketKey {
     SocketKey {
         cookie,

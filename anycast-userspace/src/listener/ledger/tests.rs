@@ -83,6 +83,10 @@ impl Tables for Maps {
         Ok(true)
     }
 
+    fn has_page(&self, key: SocketKey) -> Result<bool, ListenerError> {
+        Ok(self.pages.contains_key(&(key.cookie, key.page)))
+    }
+
     fn remove_page(&mut self, key: SocketKey) -> Result<bool, ListenerError> {
         Ok(self.pages.remove(&(key.cookie, key.page)).is_some())
     }
@@ -283,4 +287,38 @@ fn a_socket_whose_pages_cannot_be_changed_is_not_taken_for_one_that_has_gone() {
         assert_eq!(emptied.len(), 1, "{what}: its own set");
         assert_nothing_is_left(ledger, maps);
     }
+}
+
+#[test]
+fn a_followed_socket_that_a_listing_misses_makes_its_port_doubtful_until_the_program_saw_it_go() {
+    let (mut ledger, mut maps) = (Ledger::new(1), Maps::default());
+    install(&mut ledger, &mut maps, &[set(&[1, 2])]);
+    let port = Port::udp(53);
+    let listed = |cookies: &[u64]| -> Vec<Socket> {
+        let socket = |cookie: &u64| Socket {
+            cookie: *cookie,
+            port,
+            local: "192.0.2.1".parse().unwrap(),
+            v6_only: false,
+            cgroup: None,
+        };
+        cookies.iter().map(socket).collect()
+    };
+    let here = BTreeSet::from([port]);
+    let nowhere = BTreeSet::new();
+    let elsewhere = BTreeSet::from([Port::tcp(53)]);
+    // what was read, what was listed, what is doubtful
+    let readings = [
+        (&here, listed(&[1, 2]), &nowhere),
+        (&here, listed(&[1, 2, 3]), &nowhere),
+        (&here, listed(&[1]), &here),
+        (&here, listed(&[]), &here),
+        (&elsewhere, listed(&[]), &nowhere),
+    ];
+    for (read, listed, want) in readings {
+        let got = ledger.doubtful(&maps, read, &listed);
+        assert_eq!(got, *want, "{read:?}: {listed:?}");
+    }
+    maps.release(2);
+    assert_eq!(ledger.doubtful(&maps, &here, &listed(&[1])), nowhere);
 }

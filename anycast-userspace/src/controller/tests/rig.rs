@@ -301,35 +301,39 @@ pub(super) async fn fake_peer(
     }
 }
 
+pub(super) const CONFIG: &str = r#"
+    [node]
+    name = "test"
+    [dataplane]
+    interfaces = ["lo"]
+    [bgp]
+    local_as = 64512
+    router_id = "10.0.0.1"
+    [[services]]
+    name = "dns"
+    addresses = ["192.0.2.1", "2001:db8::1"]
+    hold_down = "0s"
+    [services.attributes.up]
+    med = 10
+    [[services.checks]]
+    name = "tcp"
+    type = "tcp"
+    port = 53
+    rise = 1
+    fall = 1
+"#;
+
 pub(super) fn config() -> Config {
-    Config::parse(
-        r#"
-        [node]
-        name = "test"
-        [dataplane]
-        interfaces = ["lo"]
-        [bgp]
-        local_as = 64512
-        router_id = "10.0.0.1"
-        [[services]]
-        name = "dns"
-        addresses = ["192.0.2.1", "2001:db8::1"]
-        hold_down = "0s"
-        [services.attributes.up]
-        med = 10
-        [[services.checks]]
-        name = "tcp"
-        type = "tcp"
-        port = 53
-        rise = 1
-        fall = 1
-        "#,
-    )
-    .expect("a valid configuration")
+    Config::parse(CONFIG).expect("a valid configuration")
 }
 
 pub(super) fn settings() -> ServiceSettings {
-    let config = config();
+    settings_of(CONFIG)
+}
+
+/// The settings of the one service of a configuration.
+pub(super) fn settings_of(config: &str) -> ServiceSettings {
+    let config = Config::parse(config).expect("a valid configuration");
     let service = &config.services[0];
     let addresses: Vec<IpAddr> = service.addresses.clone();
     ServiceSettings {

@@ -1,4 +1,4 @@
-//! What keeps a service from getting better is shown.
+//! What keeps a service from getting better is shown, and a degraded one is announced as such.
 
 use std::time::Duration;
 
@@ -7,6 +7,7 @@ use jiff::Timestamp;
 use super::rig::{CONFIG, Rig, settings_of};
 use crate::control::protocol::{Request, Response, ServiceStatus};
 use crate::control::server::Answer;
+use crate::health::{FailureKind, Outcome};
 use crate::state::ServiceState;
 
 async fn status(rig: &Rig) -> ServiceStatus {
@@ -82,4 +83,48 @@ async fn status_tells_the_flap_penalty_and_the_suppression() {
     );
     // 2000 decays to 500 in two half-lives.
     assert_held(&status(&rig).await, Duration::from_secs(120));
+}
+
+#[tokio::test]
+async fn a_degraded_service_is_announced_with_the_attributes_for_that_until_its_hold_down_is_over()
+{
+    let config = CONFIG.replace("hold_down = \"0s\"", "hold_down = \"2s\"")
+        + "
+            [[services.checks]]
+            name = \"database\"
+            type = \"tcp\"
+            port = 5432
+            shared = true
+            rise = 1
+            fall = 1
+        ";
+    let config = config.replace(
+        "[services.attributes.up]",
+        "[services.attributes.degraded]\nmed = 200\n[services.attributes.up]",
+    );
+    let mut rig = Rig::with(settings_of(&config)).await;
+    rig.pass().await;
+    rig.pass_of(1).await;
+    rig.until(ServiceState::Up).await;
+    rig.logged(&["routes 2 med Some(10)"]).await;
+    // However often the check of what it shares fails and passes: degraded at once, up after two seconds.
+    for _ in 0..20 {
+        let refused = Outcome::fail(FailureKind::Refused, "refused");
+        rig.result(1, refused).await;
+        rig.pass_of(1).await;
+    }
+    rig.until(ServiceState::Degraded).await;
+    let held = status(&rig).await;
+    assert_eq!(held.state, ServiceState::Degraded);
+    assert!(
+        held.held_left_ms.is_some_and(|left| left <= 2000),
+        "{held:?}"
+    );
+    rig.until(ServiceState::Up).await;
+    let log = rig.logged(&["routes 2 med Some(10)"]).await;
+    let routes: Vec<&String> = log
+        .iter()
+        .filter(|line| line.starts_with("routes"))
+        .collect();
+    assert_eq!(routes, ["routes 2 med Some(200)", "routes 2 med Some(10)"]);
 }

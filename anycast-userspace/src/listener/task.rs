@@ -3,6 +3,7 @@
 
 mod agenda;
 mod reading;
+mod uncovered;
 mod words;
 
 use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
@@ -14,6 +15,7 @@ use tokio::io::unix::AsyncFd;
 use tokio::sync::mpsc;
 
 use agenda::Agenda;
+use uncovered::Uncovered;
 
 use super::error::ListenerError;
 use super::kernel::Kernel;
@@ -42,8 +44,7 @@ pub(super) struct Task<T> {
     sockets: HashMap<Port, Vec<Socket>>,
     /// Sockets released, or about to be, but perhaps still listed; and when that was told.
     released: HashMap<u64, (Port, Instant)>,
-    /// Sockets outside of the programs' cgroup that a person was told of.
-    uncovered: HashSet<u64>,
+    uncovered: Uncovered,
     last: Vec<Option<bool>>,
     lost: u64,
     /// What could not be done in the last reading.
@@ -100,7 +101,7 @@ impl<T: SocketTable> Task<T> {
             table,
             sockets: HashMap::new(),
             released: HashMap::new(),
-            uncovered: HashSet::new(),
+            uncovered: Uncovered::default(),
             lost: 0,
             failure: None,
             releasers: HashMap::new(),
@@ -315,19 +316,18 @@ impl<T: SocketTable> Task<T> {
     }
 
     fn warn_of_uncovered(&mut self, ports: &BTreeSet<Port>) {
-        for socket in ports
-            .iter()
-            .filter_map(|port| self.sockets.get(port))
-            .flatten()
-        {
-            if let Some(cgroup) = socket.cgroup
-                && !self.kernel.covers(cgroup)
-                && self.uncovered.insert(socket.cookie)
-            {
+        for port in ports {
+            let sockets = self.sockets.get(port).into_iter().flatten();
+            let outside = sockets
+                .filter(|socket| {
+                    let cgroup = socket.cgroup;
+                    cgroup.is_some_and(|cgroup| !self.kernel.covers(cgroup))
+                })
+                .map(|socket| socket.cookie);
+            if self.uncovered.see(*port, outside) {
                 tracing::warn!(
-                    port = %socket.port,
-                    "the socket was created outside of the cgroup {}: its release is seen within a \
-                     second only",
+                    %port,
+                    "a socket was created outside of the cgroup {}: its release is seen within a                      second only",
                     self.kernel.cgroup().display()
                 );
             }

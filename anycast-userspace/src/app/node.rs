@@ -73,7 +73,7 @@ impl Node {
         let interfaces = self.load(config, options)?;
         self.add_addresses(config).await?;
         let mut settings: Vec<ServiceSettings> = self.settings(config)?;
-        let mut words = OperatorsWords::gather(config);
+        let mut words = OperatorsWords::gather(config).await;
         for (settings, orders) in settings.iter_mut().zip(words.take_orders()) {
             settings.orders = orders;
         }
@@ -101,7 +101,7 @@ impl Node {
         let addresses = self.show_addresses(config);
         let (file_reports, files) = mpsc::channel(words::FILE_REPORTS);
         let (words_sender, words_seen) = watch::channel(Words::default());
-        let (keeper, saved) = words.start(words_seen, file_reports);
+        let (keeper, saved) = words.start(words_seen, &file_reports);
 
         self.peers.start(config, &routes_seen, peer_reports).await?;
         self.start_writer(&settings, modes_seen, map_reports, counter_requests)?;

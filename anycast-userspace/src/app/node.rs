@@ -133,7 +133,8 @@ impl Node {
             scrapes,
             hooks: transitions,
         };
-        let controller = Controller::new(settings, facts, Arc::clone(&metrics), channels);
+        let mut controller = Controller::new(settings, facts, Arc::clone(&metrics), channels);
+        give_signs_of_life(&mut controller);
         let scraped = metrics_listener.map(|listener| {
             let source = metrics_server::Source {
                 metrics,
@@ -354,6 +355,13 @@ fn to_the_controller(service: &Service, id: u32, peers: &[Peer]) -> ServiceSetti
         },
         peers: service.peers.as_deref().map(Arc::from),
         attributes: announcements(service, peers),
+    }
+}
+
+/// Where systemd has a watchdog on us (`WatchdogSec`), it hears of the controller's loop twice in its time.
+fn give_signs_of_life(controller: &mut Controller) {
+    if let Some(limit) = sd_notify::watchdog_enabled().filter(|limit| !limit.is_zero()) {
+        controller.beat_every(limit / 2, || notify(&[sd_notify::NotifyState::Watchdog]));
     }
 }
 

@@ -11,6 +11,7 @@
 //! ```
 
 mod course;
+mod heartbeat;
 mod report;
 mod service;
 mod services;
@@ -42,6 +43,7 @@ pub use service::{Announcement, ServiceSettings};
 pub use status::{Facts, ShowAddresses, ShowPeers};
 
 use course::{Completion, Open};
+use heartbeat::Heartbeat;
 use service::Service;
 use services::Services;
 
@@ -108,6 +110,7 @@ pub struct Controller {
     channels: Channels,
     counting: Option<oneshot::Receiver<Counters>>,
     next_count: Instant,
+    heartbeat: Option<Heartbeat>,
 }
 
 impl Controller {
@@ -148,6 +151,7 @@ impl Controller {
             channels,
             counting: None,
             next_count: now,
+            heartbeat: None,
         };
         controller.heed_first_words(now);
         controller
@@ -160,12 +164,14 @@ impl Controller {
         loop {
             self.publish();
             let deadline = self.deadline();
+            let beat = self.heartbeat.as_ref().map(|heartbeat| heartbeat.due);
             tokio::select! {
                 biased;
                 reason = &mut stop => {
                     self.stop(&reason);
                     return self;
                 }
+                () = until(beat) => self.beat(),
                 Some(report) = self.channels.maps.recv() => self.on_map_report(report),
                 Some(report) = self.channels.peers.recv() => self.on_peer_report(report),
                 Some(report) = self.channels.checks.recv() => self.on_check(report),

@@ -131,7 +131,7 @@ fn held(service: &ServiceStatus) -> Option<String> {
         let by = if service.suppressed {
             "suppressed for flapping"
         } else {
-            "held down"
+            "held"
         };
         let left = Duration::from_millis(service.held_left_ms.unwrap_or(0));
         format!("{by} until {until:.0}  ({:#} left)", coarse(left))
@@ -331,7 +331,7 @@ mod tests {
                 Some(4000),
                 None,
                 false,
-                Some("held down until 2026-01-02T03:04:05Z  (4s left)"),
+                Some("held until 2026-01-02T03:04:05Z  (4s left)"),
             ),
             (
                 until,

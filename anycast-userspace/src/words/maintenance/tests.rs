@@ -144,10 +144,13 @@ async fn at_the_start_a_file_that_cannot_be_looked_for_counts_as_there() {
     assert_eq!(directory.look(), [], "and nothing has changed since");
 }
 
-/// Hangs while there is no file `answer` beside one in a directory `hung`.
+/// Hangs while there is no file `answer` beside one in a directory `hung`, and for as long as that is there.
 fn see_on_a_hung_disk(path: &Path) -> Seen {
-    let hangs = path.parent().is_some_and(|parent| parent.ends_with("hung"));
-    while hangs && !path.with_file_name("answer").exists() {
+    let directory = path.parent().expect("a parent");
+    while directory.ends_with("hung")
+        && directory.exists()
+        && !path.with_file_name("answer").exists()
+    {
         std::thread::sleep(Duration::from_millis(5));
     }
     see(path)

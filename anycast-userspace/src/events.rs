@@ -315,9 +315,10 @@ impl Default for EventLog {
 }
 
 impl EventLog {
-    /// Records what happened just now. The oldest event goes when the history is full.
-    pub fn record(&mut self, kind: EventKind) {
+    /// Records what happened just now, and gives the time. The oldest event goes when the history is full.
+    pub fn record(&mut self, kind: EventKind) -> Timestamp {
         let event = Event::now(kind);
+        let at = event.at;
         tracing::info!(event = %serde_json::to_string(&event.kind).unwrap_or_default());
         if self.recent.len() == DEPTH {
             self.recent.pop_front();
@@ -325,6 +326,7 @@ impl EventLog {
         self.recent.push_back(event.clone());
         // An error says that nobody follows, which is no fault.
         let _followers = self.followers.send(event);
+        at
     }
 
     /// The events kept, oldest first.

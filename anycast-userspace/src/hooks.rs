@@ -1,45 +1,56 @@
-//! Runs the operators' commands after transitions. It follows the events and decides nothing.
+//! Runs the operators' commands after transitions. It is told of each and decides nothing.
 //!
 //! ```text
-//!   events (broadcast) ──▶ one task: a lane per service ──▶ commands
+//!   controller ──queue: a lane per service with hooks──▶ one task ──▶ commands
 //! ```
 //!
 //! - The commands of one service run one after the other, in the order of its transitions; those of
-//!   different services run side by side.
+//!   different services run side by side, [`AT_ONCE`] at most. The others wait for their turn, in the
+//!   order of their transitions.
 //! - A lane holds at most [`LANE_DEPTH`] transitions. When it is full the oldest is dropped and logged:
-//!   the latest state always gets its commands.
+//!   the latest state always gets its commands, however many services change at once. The controller
+//!   never waits for a lane.
+//! - A service without hooks has no lane.
 //! - A command that fails or is killed at its timeout is logged, and the next one runs.
 
-use std::collections::{BTreeMap, VecDeque};
+mod queue;
+
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
-use tokio::sync::broadcast;
 use tokio::task::{JoinHandle, JoinSet};
 use tokio::time::{Instant, timeout};
 use tracing::{info, warn};
 
 use crate::command::{self, Ended, Invocation};
 use crate::config::Hook;
-use crate::events::{Event, EventKind};
 use crate::state::ServiceState;
+use queue::{Change, Due};
 
-/// Transitions of one service that may wait for a slow command.
-pub const LANE_DEPTH: usize = 16;
+pub use queue::{LANE_DEPTH, Transitions};
+
+/// Commands that run at the same time.
+pub const AT_ONCE: usize = 16;
 
 /// The task that runs hooks; dropping it kills the commands under way.
 #[derive(Debug)]
 pub struct RunningHooks {
     task: JoinHandle<()>,
+    due: Arc<Due>,
 }
 
 impl RunningHooks {
-    /// Waits, once the events have ended, until every command that is due has run, but no longer than
-    /// `patience`.
+    /// Waits, once the controller's end of the queue is gone, until every command that is due has run,
+    /// but no longer than `patience`.
     pub async fn finish(mut self, patience: Duration) {
         if timeout(patience, &mut self.task).await.is_err() {
-            warn!(?patience, "hooks that were still running are killed");
+            warn!(
+                ?patience,
+                not_begun = self.due.waiting(),
+                "hooks that were still running are killed"
+            );
         }
     }
 }
@@ -50,144 +61,100 @@ impl Drop for RunningHooks {
     }
 }
 
-/// Starts running the hooks of each service, given by its name. Must be called within a tokio runtime.
+/// Starts running the hooks of each service, given by its name in the order of the configuration; the
+/// controller tells the queue of transitions. Must be called within a tokio runtime.
 pub fn spawn(
     node: &str,
     hooks: impl IntoIterator<Item = (String, Vec<Hook>)>,
-    events: broadcast::Receiver<Event>,
-) -> RunningHooks {
-    let lanes = hooks
+) -> (Transitions, RunningHooks) {
+    let services: BTreeMap<usize, Hooked> = hooks
         .into_iter()
-        .filter(|(_, hooks)| !hooks.is_empty())
-        .map(|(service, hooks)| {
-            let lane = Lane {
+        .enumerate()
+        .filter(|(_, (_, hooks))| !hooks.is_empty())
+        .map(|(index, (name, hooks))| {
+            let hooked = Hooked {
+                name: name.into(),
                 hooks: hooks.into(),
-                pending: VecDeque::new(),
-                busy: false,
             };
-            (service, lane)
+            (index, hooked)
         })
         .collect();
+    let lanes = services
+        .iter()
+        .map(|(index, service)| (*index, Arc::clone(&service.name), service.states()));
+    let (transitions, due) = queue::queue(lanes);
+    let due = Arc::new(due);
     let runner = Runner {
         node: node.into(),
-        lanes,
+        services,
+        due: Arc::clone(&due),
         running: JoinSet::new(),
     };
-    RunningHooks {
-        task: tokio::spawn(runner.run(events)),
-    }
+    let task = tokio::spawn(runner.run());
+    (transitions, RunningHooks { task, due })
 }
 
-/// One transition, as commands get to see it.
-#[derive(Debug, Clone)]
-struct Change {
-    from: ServiceState,
-    to: ServiceState,
-    reason: String,
-    time: String,
-}
-
-struct Lane {
+struct Hooked {
+    name: Arc<str>,
     hooks: Arc<[Hook]>,
-    pending: VecDeque<Change>,
-    busy: bool,
+}
+
+impl Hooked {
+    fn states(&self) -> BTreeSet<ServiceState> {
+        let hooks = self.hooks.iter();
+        hooks.flat_map(|hook| &hook.on).copied().collect()
+    }
 }
 
 struct Runner {
     node: Arc<str>,
-    lanes: BTreeMap<String, Lane>,
+    services: BTreeMap<usize, Hooked>,
+    due: Arc<Due>,
     /// Each gives back the service whose commands have ended.
-    running: JoinSet<String>,
+    running: JoinSet<usize>,
 }
 
 impl Runner {
-    async fn run(mut self, mut events: broadcast::Receiver<Event>) {
+    async fn run(mut self) {
         let mut following = true;
         while following || !self.running.is_empty() {
             tokio::select! {
-                event = events.recv(), if following => match event {
-                    Ok(event) => self.on_event(event),
-                    Err(broadcast::error::RecvError::Lagged(missed)) => {
-                        warn!(missed, "events came faster than hooks could follow");
-                    }
-                    Err(broadcast::error::RecvError::Closed) => following = false,
+                next = self.due.next(), if following && self.running.len() < AT_ONCE => match next {
+                    Some((service, change)) => self.start(service, change),
+                    None => following = false,
                 },
                 Some(ended) = self.running.join_next() => {
                     if let Ok(service) = ended {
-                        self.on_ended(&service);
+                        self.due.done(service);
+                        // It may have more, even where no more transitions come.
+                        following = true;
                     }
                 }
             }
         }
     }
 
-    fn on_event(&mut self, event: Event) {
-        let EventKind::Transition {
-            service,
-            from,
-            to,
-            reason,
-            ..
-        } = event.kind
-        else {
+    fn start(&mut self, index: usize, change: Change) {
+        let Some(Hooked { name, hooks }) = self.services.get(&index) else {
             return;
         };
-        let Some(lane) = self.lanes.get_mut(&service) else {
-            return;
-        };
-        if !lane.hooks.iter().any(|hook| hook.on.contains(&to)) {
-            return;
-        }
-        if lane.pending.len() == LANE_DEPTH
-            && let Some(dropped) = lane.pending.pop_front()
-        {
-            warn!(service, state = %dropped.to, "hooks are too slow: a transition goes without them");
-        }
-        lane.pending.push_back(Change {
-            from,
-            to,
-            reason,
-            time: event.at.to_string(),
+        let (node, name, hooks) = (Arc::clone(&self.node), Arc::clone(name), Arc::clone(hooks));
+        self.running.spawn(async move {
+            run_all(&hooks, &node, &name, &change).await;
+            index
         });
-        if !lane.busy {
-            self.start(&service);
-        }
-    }
-
-    fn on_ended(&mut self, service: &str) {
-        if let Some(lane) = self.lanes.get_mut(service) {
-            lane.busy = false;
-        }
-        self.start(service);
-    }
-
-    fn start(&mut self, service: &str) {
-        let Some(lane) = self.lanes.get_mut(service) else {
-            return;
-        };
-        if let Some(change) = lane.pending.pop_front() {
-            lane.busy = true;
-            let (hooks, node, service) = (
-                Arc::clone(&lane.hooks),
-                Arc::clone(&self.node),
-                service.to_owned(),
-            );
-            self.running.spawn(async move {
-                run_all(&hooks, &node, &service, &change).await;
-                service
-            });
-        }
     }
 }
 
 async fn run_all(hooks: &[Hook], node: &str, service: &str, change: &Change) {
+    let time = change.at.to_string();
     let environment = [
         ("ANYCAST_NODE", node),
         ("ANYCAST_SERVICE", service),
         ("ANYCAST_STATE", change.to.as_str()),
         ("ANYCAST_PREVIOUS_STATE", change.from.as_str()),
         ("ANYCAST_REASON", &change.reason),
-        ("ANYCAST_TIME", &change.time),
+        ("ANYCAST_TIME", &time),
     ];
     for hook in hooks.iter().filter(|hook| hook.on.contains(&change.to)) {
         let invocation = Invocation {
@@ -211,147 +178,4 @@ async fn run_all(hooks: &[Hook], node: &str, service: &str, change: &Change) {
 }
 
 #[cfg(test)]
-mod tests {
-    use std::path::{Path, PathBuf};
-    use std::time::Duration;
-
-    use tempfile::TempDir;
-    use tokio::sync::broadcast;
-
-    use super::{LANE_DEPTH, RunningHooks, spawn};
-    use crate::config::Hook;
-    use crate::events::{Event, EventKind};
-    use crate::state::ServiceState;
-
-    const PATIENCE: Duration = Duration::from_secs(20);
-
-    struct Rig {
-        events: broadcast::Sender<Event>,
-        hooks: RunningHooks,
-        directory: TempDir,
-    }
-
-    impl Rig {
-        /// The service `dns` with hooks: shell scripts that may use `$LOG`, with further settings.
-        fn new(hooks: &[(&str, &str)]) -> Self {
-            let directory = tempfile::tempdir().expect("a directory");
-            let log = directory.path().join("log");
-            let hooks = hooks
-                .iter()
-                .map(|(script, settings)| {
-                    let script = toml::Value::from(format!("LOG={}; {script}", log.display()));
-                    let toml = format!("command = [\"/bin/sh\", \"-c\", {script}]\n{settings}");
-                    toml::from_str::<Hook>(&toml).expect("the hook parses")
-                })
-                .collect();
-            let (events, receiver) = broadcast::channel(1024);
-            let hooks = spawn("city-a", [("dns".to_owned(), hooks)], receiver);
-            Self {
-                events,
-                hooks,
-                directory,
-            }
-        }
-
-        fn log(&self) -> PathBuf {
-            self.directory.path().join("log")
-        }
-
-        fn transition(&self, service: &str, from: ServiceState, to: ServiceState, reason: &str) {
-            let kind = EventKind::Transition {
-                service: service.to_owned(),
-                from,
-                to,
-                reason: reason.to_owned(),
-                transition: 1,
-                generation: 1,
-                check: None,
-                output: None,
-            };
-            self.events
-                .send(Event::now(kind))
-                .expect("the hooks follow");
-        }
-
-        /// Ends the events, waits for the hooks, and reads what they wrote.
-        async fn written(self) -> String {
-            let log = self.log();
-            drop(self.events);
-            self.hooks.finish(PATIENCE).await;
-            std::fs::read_to_string(log).unwrap_or_default()
-        }
-    }
-
-    async fn wait_for(path: &Path) {
-        while !path.exists() {
-            tokio::time::sleep(Duration::from_millis(5)).await;
-        }
-    }
-
-    use ServiceState::{Down, Init, Up};
-
-    #[tokio::test]
-    async fn a_command_sees_node_service_states_and_reason() {
-        let rig = Rig::new(&[(
-            "echo $ANYCAST_NODE $ANYCAST_SERVICE $ANYCAST_PREVIOUS_STATE $ANYCAST_STATE $ANYCAST_REASON >> $LOG; \
-             test -n \"$ANYCAST_TIME\" || echo no time >> $LOG",
-            "",
-        )]);
-        rig.transition("dns", Init, Up, "check dns-udp passed; all of it $(true)");
-        rig.transition("web", Init, Up, "not ours");
-        assert_eq!(
-            rig.written().await,
-            "city-a dns init up check dns-udp passed; all of it $(true)\n"
-        );
-    }
-
-    #[tokio::test]
-    async fn commands_run_for_their_states_in_order_and_go_on_after_a_failure() {
-        let rig = Rig::new(&[
-            ("exit 1", ""),
-            ("sleep 0.05; echo first $ANYCAST_STATE >> $LOG", ""),
-            ("echo second $ANYCAST_STATE >> $LOG", "on = [\"down\"]"),
-        ]);
-        rig.transition("dns", Init, Up, "");
-        rig.transition("dns", Up, Down, "");
-        assert_eq!(rig.written().await, "first up\nfirst down\nsecond down\n");
-    }
-
-    #[tokio::test]
-    async fn a_command_that_hangs_is_killed_and_the_next_one_runs() {
-        let rig = Rig::new(&[
-            ("trap '' TERM; sleep 300", "timeout = \"100ms\""),
-            ("echo next >> $LOG", ""),
-        ]);
-        rig.transition("dns", Init, Up, "");
-        assert_eq!(rig.written().await, "next\n");
-    }
-
-    #[tokio::test]
-    async fn when_a_lane_is_full_the_oldest_transitions_go_and_the_latest_stays() {
-        let rig = Rig::new(&[(
-            "echo $ANYCAST_REASON >> $LOG; while ! test -e $LOG.go; do sleep 0.01; done",
-            "",
-        )]);
-        rig.transition("dns", Init, Up, "0");
-        wait_for(&rig.log()).await;
-        let last = LANE_DEPTH + 4;
-        for number in 1..=last {
-            rig.transition("dns", Up, Down, &number.to_string());
-        }
-        // The runner has taken them all when the channel is empty.
-        while !rig.events.is_empty() {
-            tokio::time::sleep(Duration::from_millis(5)).await;
-        }
-        std::fs::write(rig.directory.path().join("log.go"), "").expect("written");
-        let written = rig.written().await;
-        let numbers: Vec<usize> = written
-            .lines()
-            .map(|line| line.parse().expect("a number"))
-            .collect();
-        let want: Vec<usize> = std::iter::once(0)
-            .chain(last - LANE_DEPTH + 1..=last)
-            .collect();
-        assert_eq!(numbers, want);
-    }
-}
+mod tests;

@@ -11,6 +11,7 @@ use anycast_userspace::control::protocol::Count;
 use anycast_userspace::controller::{Channels, Controller, Facts, ServiceSettings, ShowPeers};
 use anycast_userspace::decision::{DataPlaneMode, Orders, Pace};
 use anycast_userspace::health;
+use anycast_userspace::hooks::Transitions;
 use anycast_userspace::metrics::server::{Listener, Source, serve};
 use anycast_userspace::metrics::{MeasurePeers, Metrics, PeerSample, SCRAPES};
 use anycast_userspace::planes::{COUNTER_REQUESTS, Counters, Modes, REPORTS};
@@ -93,6 +94,7 @@ impl Node {
             saved: watch::channel(Saved::default()).1,
             counters,
             scrapes: scraped,
+            hooks: Transitions::without_hooks(),
         };
         let plane = NoPlane {
             services: config.services.len(),

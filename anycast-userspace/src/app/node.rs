@@ -40,7 +40,7 @@ use crate::words::{self, Words};
 use crate::writer;
 
 /// The most time that hooks of the last transitions get before they are killed.
-const LAST_HOOKS: Duration = Duration::from_secs(5);
+const LAST_HOOKS: Duration = Duration::from_secs(10);
 
 /// The most time that the disk gets for the operator's last words.
 const LAST_WORDS: Duration = Duration::from_secs(5);
@@ -71,7 +71,7 @@ impl Node {
         let interfaces = self.load(config, options)?;
         self.add_addresses(config).await?;
         let mut settings: Vec<ServiceSettings> = self.settings(config)?;
-        let mut words = OperatorsWords::gather(config);
+        let mut words = OperatorsWords::gather(config).await;
         for (settings, orders) in settings.iter_mut().zip(words.take_orders()) {
             settings.orders = orders;
         }
@@ -99,7 +99,7 @@ impl Node {
         let addresses = self.show_addresses(config);
         let (file_reports, files) = mpsc::channel(words::FILE_REPORTS);
         let (words_sender, words_seen) = watch::channel(Words::default());
-        let (keeper, saved) = words.start(words_seen, file_reports);
+        let (keeper, saved) = words.start(words_seen, &file_reports);
 
         self.peers.start(config, &routes_seen, peer_reports).await?;
         self.start_writer(&settings, modes_seen, map_reports, counter_requests)?;
@@ -115,6 +115,8 @@ impl Node {
             peers: Arc::clone(&self.peers) as Arc<dyn ShowPeers>,
             addresses,
         };
+        let (transitions, hooks) = hooks::spawn(&config.node.name, hooks_of(config));
+        self.hooks = Some(hooks);
         let channels = Channels {
             checks,
             calls,
@@ -127,8 +129,10 @@ impl Node {
             saved,
             counters,
             scrapes,
+            hooks: transitions,
         };
-        let controller = Controller::new(settings, facts, Arc::clone(&metrics), channels);
+        let mut controller = Controller::new(settings, facts, Arc::clone(&metrics), channels);
+        give_signs_of_life(&mut controller);
         let scraped = metrics_listener.map(|listener| {
             let source = metrics_server::Source {
                 metrics,
@@ -137,11 +141,6 @@ impl Node {
             };
             tokio::spawn(metrics_server::serve(listener, source))
         });
-        self.hooks = Some(hooks::spawn(
-            &config.node.name,
-            hooks_of(config),
-            controller.follow(),
-        ));
         notify(&[sd_notify::NotifyState::Ready]);
         let controller = controller.run(signals.names()).await;
         notify(&[sd_notify::NotifyState::Stopping]);
@@ -354,6 +353,13 @@ fn to_the_controller(service: &Service, id: u32, peers: &[Peer]) -> ServiceSetti
         },
         peers: service.peers.as_deref().map(Arc::from),
         attributes: announcements(service, peers),
+    }
+}
+
+/// Where systemd has a watchdog on us (`WatchdogSec`), it hears of the controller's loop twice in its time.
+fn give_signs_of_life(controller: &mut Controller) {
+    if let Some(limit) = sd_notify::watchdog_enabled().filter(|limit| !limit.is_zero()) {
+        controller.beat_every(limit / 2, || notify(&[sd_notify::NotifyState::Watchdog]));
     }
 }
 

@@ -23,7 +23,7 @@ pub(super) struct OperatorsWords {
 
 impl OperatorsWords {
     /// Reads all of them; what cannot be read holds the services that it may be about.
-    pub(super) fn gather(config: &Config) -> Self {
+    pub(super) async fn gather(config: &Config) -> Self {
         let from_systemd = std::env::var("STATE_DIRECTORY").ok();
         let directory = config.node.state_directory(from_systemd.as_deref());
         let mut store = Store::new(&directory);
@@ -44,7 +44,7 @@ impl OperatorsWords {
                 orders
             })
             .collect();
-        let (files, reports) = Files::open(maintenance_files(config));
+        let (files, reports) = Files::open(maintenance_files(config)).await;
         for report in reports {
             orders[report.service].set(Source::MaintenanceFile, report.order);
         }
@@ -65,10 +65,10 @@ impl OperatorsWords {
     pub(super) fn start(
         self,
         words: watch::Receiver<Words>,
-        reports: mpsc::Sender<FileReport>,
+        reports: &mpsc::Sender<FileReport>,
     ) -> (JoinHandle<()>, watch::Receiver<Saved>) {
-        // It ends with the controller's end of the channel.
-        drop(self.files.watch(reports));
+        // They end with the controller's end of the channel.
+        self.files.watch(reports);
         keeper::spawn(self.store, self.to_save, words)
     }
 }

@@ -101,6 +101,9 @@ fn one_service(out: &mut String, service: &ServiceStatus) {
             ),
         );
     }
+    if let Some(held) = held(service) {
+        line(out, format_args!("  {held}"));
+    }
     if let Some(last) = &service.last_change {
         line(out, format_args!("  last change {}", phases(last)));
     }
@@ -117,6 +120,26 @@ fn one_service(out: &mut String, service: &ServiceStatus) {
         );
     }
     packets(out, "  packets", &service.packets);
+}
+
+/// What keeps a service from getting better whatever its checks say, and the penalty for its flaps.
+fn held(service: &ServiceStatus) -> Option<String> {
+    let penalty = service.penalty.map(f64::round);
+    let penalty = penalty.filter(|penalty| *penalty > 0.0);
+    let penalty = penalty.map(|penalty| format!("flap penalty {penalty}"));
+    let held = service.held_until.map(|until| {
+        let by = if service.suppressed {
+            "suppressed for flapping"
+        } else {
+            "held"
+        };
+        let left = Duration::from_millis(service.held_left_ms.unwrap_or(0));
+        format!("{by} until {until:.0}  ({:#} left)", coarse(left))
+    });
+    match (held, penalty) {
+        (Some(held), Some(penalty)) => Some(format!("{held}  {penalty}")),
+        (held, penalty) => held.or(penalty),
+    }
 }
 
 /// A line for each Service Address.
@@ -284,4 +307,55 @@ fn millis(micros: u64) -> String {
 fn line(out: &mut String, text: std::fmt::Arguments<'_>) {
     // Writing to a String cannot fail.
     let _infallible = writeln!(out, "{text}");
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_service_s_line_says_what_holds_it_until_when_and_its_penalty() {
+        let service: ServiceStatus = serde_json::from_value(serde_json::json!({
+            "name": "dns", "id": 1, "state": "down", "reason": "", "for_ms": 1, "addresses": [],
+            "address_count": 0, "ports": [], "checks": [], "announced": 0, "packets": {},
+        }))
+        .expect("what an older daemon answers");
+        let until = Some("2026-01-02T03:04:05Z".parse().expect("a time"));
+        // until when, milliseconds left, penalty, suppressed
+        let cases = [
+            (None, None, None, false, None),
+            (None, None, Some(0.2), false, None),
+            (None, None, Some(812.4), false, Some("flap penalty 812")),
+            (
+                until,
+                Some(4000),
+                None,
+                false,
+                Some("held until 2026-01-02T03:04:05Z  (4s left)"),
+            ),
+            (
+                until,
+                Some(90_000),
+                Some(1834.5),
+                true,
+                Some(
+                    "suppressed for flapping until 2026-01-02T03:04:05Z  (1m 30s left)  flap penalty 1835",
+                ),
+            ),
+        ];
+        for (held_until, held_left_ms, penalty, suppressed, want) in cases {
+            let service = ServiceStatus {
+                held_until,
+                held_left_ms,
+                penalty,
+                suppressed,
+                ..service.clone()
+            };
+            assert_eq!(held(&service).as_deref(), want);
+            let mut out = String::new();
+            one_service(&mut out, &service);
+            let shown = want.is_none_or(|want| out.contains(&format!("\n  {want}\n")));
+            assert!(shown, "{out}");
+        }
+    }
 }

@@ -99,7 +99,8 @@ pub struct Service {
     #[garde(skip)]
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub needs: Vec<String>,
-    /// After going down, the least time before the service is announced again. Default: `"5s"`.
+    /// After going down, the least time before the service is announced again; after going from up to
+    /// degraded, before it is announced as up again. Default: `"5s"`.
     #[garde(skip)]
     #[serde(default = "five_seconds")]
     pub hold_down: Span,

@@ -165,6 +165,19 @@ pub struct ServiceStatus {
     /// What operators have said of it, by source; the strictest counts.
     #[serde(default)]
     pub words: Vec<WordStatus>,
+    /// Until when its hold-down or flap damping keeps it from getting better, whatever its checks say;
+    /// absent: nothing does.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub held_until: Option<Timestamp>,
+    /// How long that is from now, in milliseconds. It is timed by the monotonic clock.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub held_left_ms: Option<u64>,
+    /// Its flap penalty now: 1,000 for each withdrawal, halved in each half-life; absent without damping.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub penalty: Option<f64>,
+    /// Whether it is suppressed by that penalty.
+    #[serde(default)]
+    pub suppressed: bool,
     /// How many prefixes are announced now.
     pub announced: usize,
     /// How long the steps of its last transition took; absent before the first one is complete.

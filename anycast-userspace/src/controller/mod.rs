@@ -11,6 +11,7 @@
 //! ```
 
 mod course;
+mod heartbeat;
 mod report;
 mod service;
 mod services;
@@ -27,12 +28,13 @@ use std::time::{Duration, Instant};
 
 use futures_util::{Stream, StreamExt as _};
 use jiff::Timestamp;
-use tokio::sync::{broadcast, mpsc, oneshot, watch};
+use tokio::sync::{mpsc, oneshot, watch};
 
 use crate::checks::Report;
 use crate::control::server::Call;
 use crate::decision::DataPlaneMode;
-use crate::events::{Event, EventKind, EventLog};
+use crate::events::{EventKind, EventLog};
+use crate::hooks;
 use crate::metrics::{Metrics, Scrape};
 use crate::planes::{Counters, CountersRequest, MapReport, Modes, PeerReport};
 use crate::rib::DesiredRoutes;
@@ -42,6 +44,7 @@ pub use service::{Announcement, ServiceSettings};
 pub use status::{Facts, ShowAddresses, ShowPeers};
 
 use course::{Completion, Open};
+use heartbeat::Heartbeat;
 use service::Service;
 use services::Services;
 
@@ -75,6 +78,8 @@ pub struct Channels {
     pub counters: mpsc::Sender<CountersRequest>,
     /// Who wants to show the state as metrics.
     pub scrapes: mpsc::Receiver<Scrape>,
+    /// The transitions for the operators' commands.
+    pub hooks: hooks::Transitions,
 }
 
 /// What is known of one peer.
@@ -107,6 +112,7 @@ pub struct Controller {
     channels: Channels,
     counting: Option<oneshot::Receiver<Counters>>,
     next_count: Instant,
+    heartbeat: Option<Heartbeat>,
 }
 
 impl Controller {
@@ -148,14 +154,10 @@ impl Controller {
             channels,
             counting: None,
             next_count: now,
+            heartbeat: None,
         };
         controller.heed_first_words(now);
         controller
-    }
-
-    /// The events from now on.
-    pub fn follow(&self) -> broadcast::Receiver<Event> {
-        self.events.follow()
     }
 
     /// Runs until `stops` gives a reason to stop. Then every route is announced with the worst metric for its
@@ -175,9 +177,11 @@ impl Controller {
                 return self;
             }
             let deadline = self.deadline();
+            let beat = self.heartbeat.as_ref().map(|heartbeat| heartbeat.due);
             tokio::select! {
                 biased;
                 Some(reason) = stops.next() => self.stop(&reason),
+                () = until(beat) => self.beat(),
                 Some(report) = self.channels.maps.recv() => self.on_map_report(report),
                 Some(report) = self.channels.peers.recv() => self.on_peer_report(report),
                 Some(report) = self.channels.checks.recv() => self.on_check(report),

@@ -5,6 +5,7 @@ use std::pin::Pin;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use jiff::Timestamp;
 use tokio::sync::{mpsc, oneshot};
 
 use super::Controller;
@@ -147,6 +148,13 @@ impl Service {
             .take(SHOWN_ADDRESSES)
             .copied()
             .collect();
+        let penalty = self.health.penalty(now);
+        let suppressed_until = penalty.and_then(|(_, until)| until);
+        let held = self
+            .health
+            .held_until(now)
+            .max(suppressed_until)
+            .map(|until| until.saturating_duration_since(now));
         ServiceStatus {
             name: self.settings.name.clone(),
             id: self.settings.id,
@@ -157,6 +165,10 @@ impl Service {
             address_count: self.settings.addresses.len(),
             ports: self.settings.ports.clone(),
             checks: self.checks(),
+            held_until: held.and_then(|left| Timestamp::now().checked_add(left).ok()),
+            held_left_ms: held.map(millis),
+            penalty: penalty.map(|(value, _)| value),
+            suppressed: suppressed_until.is_some(),
             announced: self.announced(),
             last_change: self.phases.clone(),
             words: self.words(now),

@@ -1,5 +1,8 @@
 //! One service from end to end, over planes that write down what they are told.
 
+mod heartbeat;
+mod held;
+mod hooks;
 mod needs;
 mod rig;
 mod services;

@@ -24,7 +24,9 @@ impl Controller {
             .unwrap_or_else(|| Course::new(Cause::at(now), now));
         self.transitions += 1;
         self.metrics.on_transition(index, to);
-        self.events.record(EventKind::Transition {
+        let hooks = &self.channels.hooks;
+        let for_hooks = hooks.wanted(index, to).then(|| reason.clone());
+        let at = self.events.record(EventKind::Transition {
             service: service.name().to_owned(),
             from,
             to,
@@ -34,6 +36,9 @@ impl Controller {
             check: course.cause.check.clone(),
             output: course.cause.output.clone(),
         });
+        if let Some(reason) = for_hooks {
+            self.channels.hooks.tell(index, (from, to), reason, at);
+        }
         let chosen = service.settings.peers.clone();
         let told = self
             .peers

@@ -2,13 +2,18 @@
 //!
 //! ```text
 //!            met / met in part                     unmet, or no longer proven
-//!   Init ───────────────────────▶ Up ⇄ Degraded ─────────────────────────────▶ Down
+//!   Init ───────────────────────▶ Up / Degraded ─────────────────────────────▶ Down
 //!     └──────── unmet ──────────────────────────────────────────────────────▶ Down
+//!   Up ───────────── met in part ────────────────────────────────────────▶ Degraded
+//!   Degraded ─────── met, and hold-down over ────────────────────────────▶ Up
 //!   Down ── met / met in part, and hold-down over, and not suppressed ───▶ Up / Degraded
 //! ```
 //!
-//! The hold-down (RFC 4786 §4.4.1, the least delay before re-advertising) starts when a service that
-//! was up goes down. A service that was never up owes no delay: nothing was withdrawn.
+//! The hold-down (RFC 4786 §4.4.1, the least delay before re-advertising) starts when a service gets
+//! worse that was up or degraded: what was announced is withdrawn, or announced with other attributes.
+//! Each way back waits for its end; the way to worse never waits. A service that was never up owes no
+//! delay: one whose first verdict is degraded goes up as soon as its checks say so. The penalty counts
+//! withdrawals alone.
 
 use std::sync::Arc;
 use std::time::Instant;
@@ -140,6 +145,9 @@ impl Health {
     pub fn deadline(&self) -> Option<Instant> {
         match (self.verdict, self.aggregate()) {
             (HealthVerdict::Init, Aggregate::Met | Aggregate::MetInPart) => Some(self.since),
+            (HealthVerdict::Degraded, Aggregate::Met) => {
+                Some(self.held_until.unwrap_or(self.since))
+            }
             (HealthVerdict::Down, Aggregate::Met | Aggregate::MetInPart) => Some(
                 self.held_until
                     .max(self.suppressed_until())
@@ -149,7 +157,11 @@ impl Health {
                 HealthVerdict::Init | HealthVerdict::Down,
                 Aggregate::Undetermined | Aggregate::Unmet,
             )
-            | (HealthVerdict::Up | HealthVerdict::Degraded, _) => None,
+            | (
+                HealthVerdict::Degraded,
+                Aggregate::Undetermined | Aggregate::MetInPart | Aggregate::Unmet,
+            )
+            | (HealthVerdict::Up, _) => None,
         }
     }
 
@@ -199,11 +211,12 @@ impl Health {
         }
         let from = std::mem::replace(&mut self.verdict, to);
         self.since = now;
-        if from.is_serving() && !to.is_serving() {
+        let withdrawn = from.is_serving() && !to.is_serving();
+        if withdrawn || (from == HealthVerdict::Up && to == HealthVerdict::Degraded) {
             self.held_until = Some(now + self.settings.hold_down);
-            if let Some(penalty) = &mut self.penalty {
-                penalty.on_withdrawal(now);
-            }
+        }
+        if withdrawn && let Some(penalty) = &mut self.penalty {
+            penalty.on_withdrawal(now);
         }
         Some(Transition {
             from,
@@ -228,16 +241,15 @@ impl Health {
                 };
             }
         };
-        match self.verdict {
-            HealthVerdict::Init | HealthVerdict::Up | HealthVerdict::Degraded => serving,
-            HealthVerdict::Down => {
-                let free_at = self.held_until.max(self.suppressed_until());
-                if free_at.is_some_and(|at| now < at) {
-                    HealthVerdict::Down
-                } else {
-                    serving
-                }
-            }
+        let free_at = match self.verdict {
+            HealthVerdict::Init | HealthVerdict::Up => None,
+            HealthVerdict::Degraded => self.held_until,
+            HealthVerdict::Down => self.held_until.max(self.suppressed_until()),
+        };
+        if free_at.is_some_and(|at| now < at) {
+            self.verdict
+        } else {
+            serving
         }
     }
 

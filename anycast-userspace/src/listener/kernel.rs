@@ -220,6 +220,14 @@ impl Tables for Kernel {
         }
     }
 
+    fn has_page(&self, key: SocketKey) -> Result<bool, ListenerError> {
+        match self.sockets.get(&key, 0) {
+            Ok(_) => Ok(true),
+            Err(error) if errno(&error) == Some(libc::ENOENT) => Ok(false),
+            Err(error) => Err(failed(map::SOCKETS)(error)),
+        }
+    }
+
     fn remove_page(&mut self, key: SocketKey) -> Result<bool, ListenerError> {
         match self.sockets.remove(&key) {
             Ok(()) => Ok(true),

@@ -1,13 +1,16 @@
 //! Which slot stands for which sockets, and which slots each socket names in the program's maps. The
 //! program changes the maps at the same time; what it did is read back, never overwritten.
 
-use std::collections::{BTreeSet, HashMap, VecDeque};
+mod pages;
+
+use std::collections::{BTreeSet, HashMap, HashSet, VecDeque};
 
 use anycast_common::abi::NO_SERVICE;
-use anycast_common::listener::{MAX_SLOTS, PAGES, SLOTS_PER_PAGE, Slot, SocketKey, SocketPage};
+use anycast_common::listener::{MAX_SLOTS, Slot, SocketKey, SocketPage};
 
 use super::error::ListenerError;
-use super::plan::{Port, Set};
+use super::plan::{Port, Set, Socket};
+use pages::{Linked, first_page, move_link};
 
 /// What a write of a page asks for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -29,6 +32,8 @@ pub(super) trait Tables {
         page: SocketPage,
         presence: Presence,
     ) -> Result<bool, ListenerError>;
+    /// Whether a page is there.
+    fn has_page(&self, key: SocketKey) -> Result<bool, ListenerError>;
     /// Removes a page; false if it was gone.
     fn remove_page(&mut self, key: SocketKey) -> Result<bool, ListenerError>;
 }
@@ -45,25 +50,41 @@ pub(super) struct Installed {
 }
 
 /// The books of one watcher. Its checks are named by index.
+///
+/// A write that fails stops nothing else: what it was for is tried again by the next [`Ledger::install`].
 #[derive(Debug)]
 pub(super) struct Ledger {
     slots: Vec<HashMap<Set, u32>>,
+    /// Slots of each check that are no longer wanted, but that the page of a socket may still name.
+    retiring: Vec<Vec<Retired>>,
+    /// Slots in use that not every one of their sockets names: the program cannot count them down.
+    torn: BTreeSet<u32>,
     links: HashMap<u64, Link>,
     /// Numbers not in use, the one given back last at the end.
     free: VecDeque<u32>,
 }
 
 /// A socket that the program follows.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 struct Link {
     port: Port,
     slots: BTreeSet<u32>,
+}
+
+#[derive(Debug)]
+struct Retired {
+    number: u32,
+    set: Set,
+    /// That the program emptied it has been told.
+    told: bool,
 }
 
 impl Ledger {
     pub(super) fn new(checks: usize) -> Self {
         Self {
             slots: vec![HashMap::new(); checks],
+            retiring: std::iter::repeat_with(Vec::new).take(checks).collect(),
+            torn: BTreeSet::new(),
             links: HashMap::new(),
             free: (1..MAX_SLOTS).collect(),
         }
@@ -74,47 +95,70 @@ impl Ledger {
         self.links.get(&cookie).map(|link| link.port)
     }
 
-    /// Makes the program follow `sets` for a check, and no longer what it followed for it before.
+    /// The ports, of those that were read, with a socket that is followed and not listed, though the program
+    /// has not seen it go: a listing can miss one.
+    pub(super) fn doubtful(
+        &self,
+        tables: &impl Tables,
+        ports: &BTreeSet<Port>,
+        listed: &[Socket],
+    ) -> BTreeSet<Port> {
+        let listed: HashSet<u64> = listed.iter().map(|socket| socket.cookie).collect();
+        let followed = self.links.iter();
+        followed
+            .filter(|(cookie, link)| ports.contains(&link.port) && !listed.contains(cookie))
+            // Where that cannot be asked a second look does no harm.
+            .filter(|(cookie, _)| tables.has_page(first_page(**cookie)).unwrap_or(true))
+            .map(|(_, link)| link.port)
+            .collect()
+    }
+
+    /// Makes the program follow `sets` for a check, and no longer what it followed for it before. What the
+    /// program has done is told whatever fails; the failures are added to `failures`.
     pub(super) fn install(
         &mut self,
         tables: &mut impl Tables,
         check: usize,
         service: Option<u32>,
         sets: &BTreeSet<Set>,
-    ) -> Result<Installed, ListenerError> {
+        failures: &mut Vec<ListenerError>,
+    ) -> Installed {
         let mut installed = Installed::default();
-        let retired = self.retire(tables, check, sets)?;
-        let fresh = self.allocate(tables, check, service, sets)?;
-        self.relink(tables, &retired, &fresh, &mut installed)?;
-        for (number, _) in retired {
-            // Read once no socket names it any more: nothing will change it now.
-            let slot = tables.slot(number)?;
-            if slot.emptied_at != 0 {
-                installed.emptied.push(slot);
-            }
-            self.free.push_back(number);
-        }
-        Ok(installed)
+        self.retire(tables, check, sets, failures);
+        let fresh = self.allocate(tables, check, service, sets, failures);
+        self.relink(tables, check, &fresh, &mut installed, failures);
+        self.give_back(tables, check, &mut installed, failures);
+        installed
     }
 
-    /// Takes the slots out of use that are not wanted, or that the program has counted down.
+    /// Takes the slots out of use that are not wanted, that the program has counted down, or that it
+    /// cannot.
     fn retire(
         &mut self,
         tables: &impl Tables,
         check: usize,
         sets: &BTreeSet<Set>,
-    ) -> Result<Vec<(u32, Set)>, ListenerError> {
+        failures: &mut Vec<ListenerError>,
+    ) {
         let mut retired = Vec::new();
         for (set, number) in &self.slots[check] {
-            let whole = tables.slot(*number)?.sockets == set.cookies.len() as u64;
-            if !whole || !sets.contains(set) {
+            let whole = match tables.slot(*number) {
+                Ok(slot) => slot.sockets == set.cookies.len() as u64,
+                Err(error) => {
+                    failures.push(error);
+                    true
+                }
+            };
+            if !whole || self.torn.contains(number) || !sets.contains(set) {
                 retired.push((*number, set.clone()));
             }
         }
-        for (_, set) in &retired {
-            self.slots[check].remove(set);
+        for (number, set) in retired {
+            self.slots[check].remove(&set);
+            self.torn.remove(&number);
+            let told = false;
+            self.retiring[check].push(Retired { number, set, told });
         }
-        Ok(retired)
     }
 
     fn allocate(
@@ -123,7 +167,8 @@ impl Ledger {
         check: usize,
         service: Option<u32>,
         sets: &BTreeSet<Set>,
-    ) -> Result<Vec<(u32, Set)>, ListenerError> {
+        failures: &mut Vec<ListenerError>,
+    ) -> Vec<(u32, Set)> {
         let mut fresh = Vec::new();
         for set in sets {
             if self.slots[check].contains_key(set) {
@@ -144,20 +189,30 @@ impl Ledger {
                 emptied_at: 0,
                 down_at: 0,
             };
-            tables.put_slot(number, slot)?;
+            if let Err(error) = tables.put_slot(number, slot) {
+                failures.push(error);
+                self.free.push_front(number);
+                continue;
+            }
             self.slots[check].insert(set.clone(), number);
             fresh.push((number, set.clone()));
         }
-        Ok(fresh)
+        fresh
     }
 
+    /// Has each socket of a slot that is new, or no longer wanted, name what it should.
     fn relink(
         &mut self,
         tables: &mut impl Tables,
-        retired: &[(u32, Set)],
+        check: usize,
         fresh: &[(u32, Set)],
         installed: &mut Installed,
-    ) -> Result<(), ListenerError> {
+        failures: &mut Vec<ListenerError>,
+    ) {
+        let retiring = self.retiring[check].iter();
+        let retired: Vec<(u32, Set)> = retiring
+            .map(|retired| (retired.number, retired.set.clone()))
+            .collect();
         let touched: BTreeSet<(u64, Port)> = retired
             .iter()
             .chain(fresh)
@@ -170,82 +225,70 @@ impl Ledger {
                 .collect()
         };
         for (cookie, port) in touched {
-            let before = self.links.remove(&cookie);
-            let pages_before = before.as_ref().map_or(0, |link| pages(&link.slots));
-            let mut slots = before.map(|link| link.slots).unwrap_or_default();
-            for number in numbers(retired, cookie) {
+            let before = self.links.remove(&cookie).map(|link| link.slots);
+            let before = before.unwrap_or_default();
+            let mut slots = before.clone();
+            for number in numbers(&retired, cookie) {
                 slots.remove(&number);
             }
-            slots.extend(numbers(fresh, cookie));
-            if slots.is_empty() {
-                unlink(tables, cookie, 0, pages_before)?;
-                continue;
-            }
-            if link(tables, cookie, &slots, pages_before)? {
-                installed.fresh |= pages_before == 0;
-                self.links.insert(cookie, Link { port, slots });
-            } else {
-                unlink(tables, cookie, 0, PAGES)?;
-                installed.gone.push((cookie, port));
+            let fresh = numbers(fresh, cookie);
+            slots.extend(&fresh);
+            match move_link(tables, cookie, &before, &slots, failures) {
+                Linked::Wanted if slots.is_empty() => {}
+                Linked::Wanted => {
+                    installed.fresh |= before.is_empty();
+                    self.links.insert(cookie, Link { port, slots });
+                }
+                Linked::Before => {
+                    self.torn.extend(fresh);
+                    let slots = before;
+                    self.links.insert(cookie, Link { port, slots });
+                }
+                Linked::None => self.torn.extend(slots),
+                Linked::Gone => installed.gone.push((cookie, port)),
             }
         }
-        Ok(())
     }
-}
 
-/// How many pages a socket's slots take. Beyond the last, slots are never counted down: the program
-/// does not act on them, and the release is still reported.
-fn pages(slots: &BTreeSet<u32>) -> u32 {
-    u32::try_from(slots.len().div_ceil(SLOTS_PER_PAGE))
-        .unwrap_or(PAGES)
-        .min(PAGES)
-}
-
-/// Writes a socket's pages, the first one last: the program begins with it. False if the program has
-/// seen the socket go.
-fn link(
-    tables: &mut impl Tables,
-    cookie: u64,
-    slots: &BTreeSet<u32>,
-    pages_before: u32,
-) -> Result<bool, ListenerError> {
-    let slots: Vec<u32> = slots.iter().copied().collect();
-    let wanted: Vec<_> = (0..PAGES).zip(slots.chunks(SLOTS_PER_PAGE)).collect();
-    for (number, chunk) in wanted.into_iter().rev() {
-        let mut page = SocketPage::default();
-        page.slots[..chunk.len()].copy_from_slice(chunk);
-        let presence = if number < pages_before {
-            Presence::Present
-        } else {
-            Presence::Absent
-        };
-        if !tables.put_page(key(cookie, number), page, presence)? {
-            return Ok(false);
-        }
-    }
-    let pages = u32::try_from(slots.len().div_ceil(SLOTS_PER_PAGE)).unwrap_or(PAGES);
-    unlink(tables, cookie, pages, pages_before)?;
-    Ok(true)
-}
-
-fn unlink(
-    tables: &mut impl Tables,
-    cookie: u64,
-    first: u32,
-    end: u32,
-) -> Result<(), ListenerError> {
-    for page in first..end {
-        // Gone already where the program was first.
-        tables.remove_page(key(cookie, page))?;
-    }
-    Ok(())
-}
-
-fn key(cookie: u64, page: u32) -> SocketKey {
-    SocketKey {
-        cookie,
-        page,
-        reserved: 0,
+    /// Tells which of the slots that are no longer wanted the program has emptied, and gives those back
+    /// that no socket names.
+    fn give_back(
+        &mut self,
+        tables: &impl Tables,
+        check: usize,
+        installed: &mut Installed,
+        failures: &mut Vec<ListenerError>,
+    ) {
+        let Self {
+            links,
+            free,
+            torn,
+            retiring,
+            ..
+        } = self;
+        retiring[check].retain_mut(|retired| {
+            // Read once no socket names it any more: nothing will change it then.
+            let named = retired.set.cookies.iter().any(|cookie| {
+                let link = links.get(cookie);
+                link.is_some_and(|link| link.slots.contains(&retired.number))
+            });
+            match tables.slot(retired.number) {
+                Ok(slot) if slot.emptied_at != 0 && !retired.told => {
+                    retired.told = true;
+                    installed.emptied.push(slot);
+                }
+                Ok(_) => {}
+                Err(error) => {
+                    failures.push(error);
+                    return true;
+                }
+            }
+            if !named {
+                torn.remove(&retired.number);
+                free.push_back(retired.number);
+            }
+            named
+        });
     }
 }
 

@@ -2,6 +2,8 @@
 //! them, and reports what changed.
 
 mod agenda;
+mod reading;
+mod uncovered;
 mod words;
 
 use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
@@ -13,6 +15,7 @@ use tokio::io::unix::AsyncFd;
 use tokio::sync::mpsc;
 
 use agenda::Agenda;
+use uncovered::Uncovered;
 
 use super::error::ListenerError;
 use super::kernel::Kernel;
@@ -41,10 +44,11 @@ pub(super) struct Task<T> {
     sockets: HashMap<Port, Vec<Socket>>,
     /// Sockets released, or about to be, but perhaps still listed; and when that was told.
     released: HashMap<u64, (Port, Instant)>,
-    /// Sockets outside of the programs' cgroup that a person was told of.
-    uncovered: HashSet<u64>,
+    uncovered: Uncovered,
     last: Vec<Option<bool>>,
     lost: u64,
+    /// What could not be done in the last reading.
+    failure: Option<String>,
     /// Who released the last socket of a port, for words alone.
     releasers: HashMap<Port, Process>,
     /// Who bound a port in another network namespace, for words alone.
@@ -58,6 +62,17 @@ pub(super) struct Task<T> {
 struct Finding {
     plan: Plan,
     emptied: Vec<Slot>,
+}
+
+/// A result whose failure is kept for later.
+trait Kept<T> {
+    fn kept(self, failures: &mut Vec<ListenerError>) -> Option<T>;
+}
+
+impl<T> Kept<T> for Result<T, ListenerError> {
+    fn kept(self, failures: &mut Vec<ListenerError>) -> Option<T> {
+        self.map_err(|error| failures.push(error)).ok()
+    }
 }
 
 impl<T: SocketTable> Task<T> {
@@ -86,8 +101,9 @@ impl<T: SocketTable> Task<T> {
             table,
             sockets: HashMap::new(),
             released: HashMap::new(),
-            uncovered: HashSet::new(),
+            uncovered: Uncovered::default(),
             lost: 0,
+            failure: None,
             releasers: HashMap::new(),
             foreign: HashMap::new(),
             agenda: Agenda::new(Instant::now()),
@@ -118,28 +134,39 @@ impl<T: SocketTable> Task<T> {
             if ports.is_empty() {
                 continue;
             }
-            if let Err(error) = self.look_at(&ports).await {
-                tracing::error!(%error, "listener check: the maps cannot be kept");
-            }
+            let failures = self.look_at(&ports).await;
+            self.tell_failures(&failures);
             self.warn_of_lost_events();
         }
     }
 
-    /// Finds out about `ports`, and reports what changed.
-    async fn look_at(&mut self, ports: &BTreeSet<Port>) -> Result<(), ListenerError> {
+    /// Finds out about `ports`, and reports what changed, whatever fails meanwhile.
+    async fn look_at(&mut self, ports: &BTreeSet<Port>) -> Vec<ListenerError> {
         let mut findings = BTreeMap::new();
+        let mut failures = Vec::new();
         // What the program has done is a failure whatever else is found, and reading takes a while.
         self.drop_released();
-        self.install(ports, &mut findings)?;
+        self.install(ports, &mut findings, &mut failures);
         let (down, rest) = findings.into_iter().partition(|(_, finding)| {
             // One that seems to be served all the same is just being released: reading will show it.
             !finding.plan.unserved.is_empty()
                 && finding.emptied.iter().any(|slot| slot.down_at != 0)
         });
         self.report(down).await;
-        let findings = self.read(ports, rest).await?;
+        let findings = self.read(ports, rest, &mut failures).await;
         self.report(findings).await;
-        Ok(())
+        failures
+    }
+
+    /// Tells of failures, but not of the same again and again.
+    fn tell_failures(&mut self, failures: &[ListenerError]) {
+        let told = failures.first().map(ToString::to_string);
+        if let Some(error) = &told
+            && self.failure != told
+        {
+            tracing::error!(error, "listener check: the maps cannot be kept");
+        }
+        self.failure = told;
     }
 
     fn take_events(&mut self) {
@@ -190,30 +217,37 @@ impl<T: SocketTable> Task<T> {
         &mut self,
         ports: &BTreeSet<Port>,
         mut findings: BTreeMap<usize, Finding>,
-    ) -> Result<BTreeMap<usize, Finding>, ListenerError> {
+        failures: &mut Vec<ListenerError>,
+    ) -> BTreeMap<usize, Finding> {
         for _ in 0..ROUNDS {
             let binds: Vec<(Port, u64)> = ports
                 .iter()
-                .map(|port| Ok((*port, self.kernel.binds(*port)?)))
-                .collect::<Result<_, ListenerError>>()?;
+                .filter_map(|port| Some((*port, self.kernel.binds(*port).kept(failures)?)))
+                .collect();
             self.read_sockets(ports).await;
             // A socket that is no longer listed has been reported before it went.
             self.take_events();
             self.drop_released();
-            let mut again = self.install(ports, &mut findings)?;
+            let mut again = self.install(ports, &mut findings, failures);
             for (port, binds) in binds {
-                self.kernel.saw_binds(port, binds)?;
-                again |= self.kernel.binds(port)? != binds;
+                self.kernel.saw_binds(port, binds).kept(failures);
+                let now = self.kernel.binds(port).kept(failures);
+                again |= now.is_some_and(|now| now != binds);
             }
             if !again {
                 break;
             }
         }
-        Ok(findings)
+        findings
     }
 
     async fn read_sockets(&mut self, ports: &BTreeSet<Port>) {
-        match self.table.read(ports).await {
+        let mut read = self.table.read(ports).await;
+        if let Ok(listed) = read {
+            let doubtful = self.ledger.doubtful(&self.kernel, ports, &listed);
+            read = reading::read_again(&mut self.table, listed, doubtful).await;
+        }
+        match read {
             Ok(listed) => {
                 let cookies: HashSet<u64> = listed.iter().map(|socket| socket.cookie).collect();
                 self.released.retain(|cookie, (port, told)| {
@@ -245,7 +279,8 @@ impl<T: SocketTable> Task<T> {
         &mut self,
         ports: &BTreeSet<Port>,
         findings: &mut BTreeMap<usize, Finding>,
-    ) -> Result<bool, ListenerError> {
+        failures: &mut Vec<ListenerError>,
+    ) -> bool {
         self.warn_of_uncovered(ports);
         let checks: BTreeSet<usize> = ports
             .iter()
@@ -257,9 +292,13 @@ impl<T: SocketTable> Task<T> {
         for check in checks {
             let watched = &self.watched[check];
             let plan = plan(watched, &self.sockets);
-            let installed =
-                self.ledger
-                    .install(&mut self.kernel, check, watched.dataplane, &plan.sets)?;
+            let installed = self.ledger.install(
+                &mut self.kernel,
+                check,
+                watched.dataplane,
+                &plan.sets,
+                failures,
+            );
             if installed.fresh {
                 self.agenda
                     .look_again(ports.iter().copied(), Instant::now());
@@ -273,23 +312,22 @@ impl<T: SocketTable> Task<T> {
             finding.plan = plan;
             finding.emptied.extend(installed.emptied);
         }
-        Ok(again)
+        again
     }
 
     fn warn_of_uncovered(&mut self, ports: &BTreeSet<Port>) {
-        for socket in ports
-            .iter()
-            .filter_map(|port| self.sockets.get(port))
-            .flatten()
-        {
-            if let Some(cgroup) = socket.cgroup
-                && !self.kernel.covers(cgroup)
-                && self.uncovered.insert(socket.cookie)
-            {
+        for port in ports {
+            let sockets = self.sockets.get(port).into_iter().flatten();
+            let outside = sockets
+                .filter(|socket| {
+                    let cgroup = socket.cgroup;
+                    cgroup.is_some_and(|cgroup| !self.kernel.covers(cgroup))
+                })
+                .map(|socket| socket.cookie);
+            if self.uncovered.see(*port, outside) {
                 tracing::warn!(
-                    port = %socket.port,
-                    "the socket was created outside of the cgroup {}: its release is seen within a \
-                     second only",
+                    %port,
+                    "a socket was created outside of the cgroup {}: its release is seen within a                      second only",
                     self.kernel.cgroup().display()
                 );
             }

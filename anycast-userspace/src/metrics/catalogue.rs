@@ -83,6 +83,12 @@ catalogue! {
         "Service Addresses of the service.";
     SERVICE_PREFIXES: Gauge "anycast_service_announced_prefixes", ["service"],
         "Prefixes that are announced for the service now.";
+    SERVICE_HELD: Gauge "anycast_service_held" in Seconds, ["service"],
+        "For how long yet hold-down or flap damping keeps the service from getting better, whatever its checks say; 0: nothing does.";
+    SERVICE_PENALTY: Gauge "anycast_service_flap_penalty", ["service"],
+        "The service's flap penalty: 1,000 for each withdrawal, halved in each half-life; absent without damping.";
+    SERVICE_SUPPRESSED: Gauge "anycast_service_suppressed", ["service"],
+        "1 while the service is suppressed by its flap penalty, 0 while it is not; absent without damping.";
     TRANSITIONS: Counter "anycast_service_transitions", ["service", "to"],
         "Transitions of the service, by the state entered.";
     CHECK_PASSING: Gauge "anycast_check_passing", ["service", "check"],

@@ -133,6 +133,18 @@ impl Page {
         gauges(to, &metric::SERVICE_ADDRESSES, addresses)?;
         let prefixes = each(|service| whole(service.announced as u64));
         gauges(to, &metric::SERVICE_PREFIXES, prefixes)?;
+        let held = each(|service| whole(service.held_left_ms.unwrap_or(0)) / 1000.0);
+        gauges(to, &metric::SERVICE_HELD, held)?;
+        let damped = || {
+            services.iter().filter_map(|service| {
+                let labels = [("service", service.name.as_str())];
+                Some((labels, service.penalty?, service.suppressed))
+            })
+        };
+        let penalties = damped().map(|(labels, penalty, _)| (labels, penalty));
+        gauges(to, &metric::SERVICE_PENALTY, penalties)?;
+        let suppressed = damped().map(|(labels, _, suppressed)| (labels, flag(suppressed)));
+        gauges(to, &metric::SERVICE_SUPPRESSED, suppressed)?;
         let transitions = self.metrics.services.iter().flat_map(|service| {
             ServiceState::ALL
                 .iter()

@@ -9,16 +9,20 @@ use std::io::{self, Write as _};
 use std::os::unix::fs::OpenOptionsExt as _;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use tokio::sync::watch;
 use tokio::task::JoinHandle;
+use tokio::time::sleep;
 
 use super::clocks::Moment;
 use super::{Saved, Spoken, Words, saved};
 
 /// The file's name in the state directory.
 const FILE: &str = "words.json";
+
+/// How long after a save that failed it is tried again.
+const RETRY: Duration = Duration::from_secs(10);
 
 /// What was found at the start.
 #[derive(Debug, PartialEq, Eq)]
@@ -106,40 +110,87 @@ impl Store {
 }
 
 /// Starts the task that saves `first`, and then each generation of the words; it ends, with the last one
-/// saved, when the controller's end of the channel is gone. Flushing a disk takes its time, so it is done
-/// beside the runtime.
+/// saved, when the controller's end of the channel is gone. What could not be saved is tried again every
+/// 10 seconds, and once more at the end. Flushing a disk takes its time, so it is done beside the runtime.
 pub fn spawn(
     store: Store,
     first: Option<Vec<Spoken>>,
-    mut words: watch::Receiver<Words>,
+    words: watch::Receiver<Words>,
 ) -> (JoinHandle<()>, watch::Receiver<Saved>) {
-    let (saved, receiver) = watch::channel(Saved::default());
-    let store = Arc::new(store);
-    let task = tokio::spawn(async move {
-        if let Some(spoken) = first {
-            save(&store, spoken).await;
-        }
-        while words.changed().await.is_ok() {
-            let Words { generation, spoken } = words.borrow_and_update().clone();
-            let error = save(&store, spoken).await;
-            saved.send_replace(Saved { generation, error });
-        }
-    });
-    (task, receiver)
+    spawn_retrying(store, first, words, RETRY)
 }
 
-/// Why the words are not on the disk, if they are not.
-async fn save(store: &Arc<Store>, spoken: Vec<Spoken>) -> Option<String> {
-    let store = Arc::clone(store);
-    let written = tokio::task::spawn_blocking(move || store.save(&spoken)).await;
-    let error = match written {
-        Ok(result) => result.err(),
-        Err(panicked) => Some(panicked.to_string()),
+fn spawn_retrying(
+    store: Store,
+    first: Option<Vec<Spoken>>,
+    words: watch::Receiver<Words>,
+    pause: Duration,
+) -> (JoinHandle<()>, watch::Receiver<Saved>) {
+    let (saved, receiver) = watch::channel(Saved::default());
+    let keeper = Keeper {
+        store: Arc::new(store),
+        unsaved: first.map(|spoken| Words {
+            generation: 0,
+            spoken,
+        }),
+        failing: false,
+        saved,
     };
-    if let Some(error) = &error {
-        tracing::warn!(error, "the operator's words will not survive a restart");
+    (tokio::spawn(keeper.run(words, pause)), receiver)
+}
+
+/// The task's state.
+struct Keeper {
+    store: Arc<Store>,
+    /// What is not on the disk yet.
+    unsaved: Option<Words>,
+    /// Whether the last save failed, which a person was told of.
+    failing: bool,
+    saved: watch::Sender<Saved>,
+}
+
+impl Keeper {
+    async fn run(mut self, mut words: watch::Receiver<Words>, pause: Duration) {
+        loop {
+            self.save().await;
+            tokio::select! {
+                changed = words.changed() => {
+                    if changed.is_err() {
+                        return self.save().await;
+                    }
+                    self.unsaved = Some(words.borrow_and_update().clone());
+                }
+                () = sleep(pause), if self.unsaved.is_some() => {}
+            }
+        }
     }
-    error
+
+    async fn save(&mut self) {
+        let Some(Words { generation, spoken }) = self.unsaved.clone() else {
+            return;
+        };
+        let store = Arc::clone(&self.store);
+        let written = tokio::task::spawn_blocking(move || store.save(&spoken)).await;
+        let error = match written {
+            Ok(result) => result.err(),
+            Err(panicked) => Some(panicked.to_string()),
+        };
+        match (&error, self.failing) {
+            (Some(error), false) => {
+                tracing::warn!(
+                    error,
+                    "the operator's words will not survive a restart; saving them is tried again"
+                );
+            }
+            (None, true) => tracing::info!("the operator's words are saved after all"),
+            (Some(_), true) | (None, false) => {}
+        }
+        self.failing = error.is_some();
+        if error.is_none() {
+            self.unsaved = None;
+        }
+        self.saved.send_replace(Saved { generation, error });
+    }
 }
 
 #[cfg(test)]
@@ -147,11 +198,11 @@ mod tests {
     use std::fs;
     use std::os::unix::fs::PermissionsExt as _;
     use std::path::Path;
-    use std::time::Instant;
+    use std::time::{Duration, Instant};
 
     use tokio::sync::watch;
 
-    use super::{Found, Store, spawn};
+    use super::{Found, Store, spawn, spawn_retrying};
     use crate::decision::{Away, Order};
     use crate::words::clocks::Moment;
     use crate::words::{Spoken, Words};
@@ -218,6 +269,32 @@ mod tests {
             .expect("the file")
             .permissions();
         assert_eq!(mode.mode() & 0o777, 0o600);
+    }
+
+    #[tokio::test]
+    async fn what_could_not_be_saved_is_saved_as_soon_as_it_can_be_without_another_word() {
+        let root = tempfile::tempdir().expect("a directory");
+        let directory = root.path().join("state");
+        fs::write(&directory, "a file in the way").expect("written");
+        let pause = Duration::from_millis(5);
+        let (words, seen) = watch::channel(Words::default());
+        let store = Store::new(&directory);
+        let (keeper, mut saved) = spawn_retrying(store, Some(vec![spoken("dns")]), seen, pause);
+        let spoken = vec![spoken("dns"), spoken("web")];
+        words.send_replace(Words {
+            generation: 1,
+            spoken: spoken.clone(),
+        });
+        let tried = saved.wait_for(|saved| saved.generation == 1).await;
+        let error = tried.expect("the keeper runs").error.clone();
+        assert!(error.is_some(), "nothing can be saved there");
+        fs::remove_file(&directory).expect("the way is free");
+        let done = saved.wait_for(|saved| saved.generation == 1 && saved.error.is_none());
+        let done = tokio::time::timeout(Duration::from_secs(10), done).await;
+        drop(done.expect("saved in time").expect("the keeper runs"));
+        assert_eq!(open(&directory).1, Found::Words(spoken));
+        drop(words);
+        keeper.await.expect("the keeper ends");
     }
 
     #[test]

@@ -84,7 +84,7 @@ async fn a_killed_name_server_is_out_of_the_data_plane_before_its_death_is_told(
     watch.fail().await;
     let mut times = Times::default();
     for _run in 0..RUNS {
-        let mut nsd = Nsd::start(address, number, None);
+        let mut nsd = Nsd::start(address, number);
         watch.pass().await;
         services.set(UP);
         let start = Instant::now();

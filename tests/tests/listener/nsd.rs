@@ -14,8 +14,7 @@ pub(super) struct Nsd {
 }
 
 impl Nsd {
-    /// Starts it, in a cgroup if one is given.
-    pub(super) fn start(address: IpAddr, port: u16, cgroup: Option<&Path>) -> Self {
+    pub(super) fn start(address: IpAddr, port: u16) -> Self {
         let directory = tempfile::tempdir().unwrap();
         let at = directory.path().display();
         let config = directory.path().join("nsd.conf");
@@ -29,12 +28,9 @@ impl Nsd {
             ),
         )
         .unwrap();
-        let cgroup = cgroup.map_or(Path::new("/dev/null").to_owned(), |directory| {
-            directory.join("cgroup.procs")
-        });
-        let child = Command::new("sh")
-            .args(["-c", r#"echo $$ > "$1" && exec nsd -d -c "$2""#, "sh"])
-            .args([&cgroup, &config])
+        let child = Command::new("nsd")
+            .args(["-d", "-c"])
+            .arg(&config)
             .stderr(Stdio::null())
             .process_group(0)
             .spawn()

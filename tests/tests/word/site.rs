@@ -210,6 +210,16 @@ impl Site {
         Ok(())
     }
 
+    /// Waits until BIRD's routes have an attribute, as it writes it.
+    pub(crate) fn routes_have(&self, attribute: &str) -> anyhow::Result<()> {
+        let mut last = String::new();
+        let found = wait::until(&format!("a route with {attribute}"), SOON, || {
+            last = self.birdc(&["show", "route", "all", "protocol", "node"])?;
+            Ok(last.contains(attribute).then_some(()))
+        });
+        found.with_context(|| format!("{last}; {}", self.log()))
+    }
+
     /// What the node's end of the link and its loopback look like.
     pub(crate) fn links(&self) -> anyhow::Result<String> {
         let mut ip = process::command("ip");

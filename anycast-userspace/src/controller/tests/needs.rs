@@ -11,6 +11,7 @@ use crate::controller::{Channels, Controller, Facts, ServiceSettings};
 use crate::decision::{Away, Order};
 use crate::events::EventKind;
 use crate::health::{FailureKind, HealthVerdict, Outcome};
+use crate::hooks::Transitions;
 use crate::metrics::Metrics;
 use crate::planes::{MapReport, Modes};
 use crate::rib::DesiredRoutes;
@@ -18,6 +19,13 @@ use crate::words::{FileReport, Saved, Words};
 
 /// Services by name, each with the names that it needs and one check; nobody hears what they decide.
 pub(super) fn controller(services: &[(&str, &[&str])]) -> Controller {
+    controller_with_hooks(services, Transitions::without_hooks())
+}
+
+pub(super) fn controller_with_hooks(
+    services: &[(&str, &[&str])],
+    hooks: Transitions,
+) -> Controller {
     let services = services.iter().map(|(name, needs)| {
         let needs: Vec<String> = needs.iter().map(ToString::to_string).collect();
         let settings = settings();
@@ -51,6 +59,7 @@ pub(super) fn controller(services: &[(&str, &[&str])]) -> Controller {
         saved: watch::channel(Saved::default()).1,
         counters: mpsc::channel(1).0,
         scrapes: mpsc::channel(1).1,
+        hooks,
     };
     Controller::new(
         services.collect(),

@@ -19,6 +19,7 @@ use crate::controller::status::ShowPeers;
 use crate::decision::{DataPlaneMode, Orders, Pace};
 use crate::events::{Event, EventKind};
 use crate::health::{self, FailureKind, Outcome};
+use crate::hooks::Transitions;
 use crate::metrics::Metrics;
 use crate::planes::{Counters, Modes, PeerNews, PeerReport};
 use crate::rib::DesiredRoutes;
@@ -138,6 +139,7 @@ impl Rig {
             saved,
             counters,
             scrapes: mpsc::channel(1).1,
+            hooks: Transitions::without_hooks(),
         };
         let facts = Facts {
             node: "test".to_owned(),
@@ -300,35 +302,39 @@ pub(super) async fn fake_peer(
     }
 }
 
+pub(super) const CONFIG: &str = r#"
+    [node]
+    name = "test"
+    [dataplane]
+    interfaces = ["lo"]
+    [bgp]
+    local_as = 64512
+    router_id = "10.0.0.1"
+    [[services]]
+    name = "dns"
+    addresses = ["192.0.2.1", "2001:db8::1"]
+    hold_down = "0s"
+    [services.attributes.up]
+    med = 10
+    [[services.checks]]
+    name = "tcp"
+    type = "tcp"
+    port = 53
+    rise = 1
+    fall = 1
+"#;
+
 pub(super) fn config() -> Config {
-    Config::parse(
-        r#"
-        [node]
-        name = "test"
-        [dataplane]
-        interfaces = ["lo"]
-        [bgp]
-        local_as = 64512
-        router_id = "10.0.0.1"
-        [[services]]
-        name = "dns"
-        addresses = ["192.0.2.1", "2001:db8::1"]
-        hold_down = "0s"
-        [services.attributes.up]
-        med = 10
-        [[services.checks]]
-        name = "tcp"
-        type = "tcp"
-        port = 53
-        rise = 1
-        fall = 1
-        "#,
-    )
-    .expect("a valid configuration")
+    Config::parse(CONFIG).expect("a valid configuration")
 }
 
 pub(super) fn settings() -> ServiceSettings {
-    let config = config();
+    settings_of(CONFIG)
+}
+
+/// The settings of the one service of a configuration.
+pub(super) fn settings_of(config: &str) -> ServiceSettings {
+    let config = Config::parse(config).expect("a valid configuration");
     let service = &config.services[0];
     let addresses: Vec<IpAddr> = service.addresses.clone();
     ServiceSettings {

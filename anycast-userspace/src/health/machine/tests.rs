@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 use proptest::prelude::{Just, Strategy, any, prop};
 use proptest::{prop_assert, prop_assert_eq, prop_oneof, proptest};
 
-use super::{Health, HealthVerdict, Reason, Settings};
+use super::{Aggregate, Health, HealthVerdict, Reason, Settings};
 use crate::config::{Damping, Require, Span};
 use crate::health::settings::CheckSettings;
 use crate::health::{CheckState, FailureKind, Outcome};
@@ -98,15 +98,39 @@ const CASES: &[Case] = &[
         ],
     },
     Case {
-        name: "up to degraded and back, without any hold-down",
+        name: "up to degraded at once, and back after the hold-down",
         require: Require::Any,
         steps: &[
             (R(0, 0, true), Up),
             (R(0, 1, true), Up),
             (R(1, 0, false), Degraded),
-            (R(1, 0, false), Degraded),
-            (T(2), Degraded),
-            (R(2, 0, true), Up),
+            (R(2, 0, true), Degraded),
+            (R(3, 0, false), Degraded),
+            (R(4, 0, true), Degraded),
+            (T(5), Degraded),
+            (T(6), Up),
+            (R(7, 1, false), Degraded),
+            (R(12, 1, true), Up),
+        ],
+    },
+    Case {
+        name: "one that is degraded at first goes up at once",
+        require: Require::Any,
+        steps: &[
+            (R(0, 0, false), Init),
+            (R(0, 1, true), Degraded),
+            (R(1, 0, true), Up),
+        ],
+    },
+    Case {
+        name: "one that comes back degraded goes up at once: it has waited",
+        require: Require::Any,
+        steps: &[
+            (R(0, 0, true), Up),
+            (R(0, 1, false), Degraded),
+            (R(1, 0, false), Down),
+            (R(6, 0, true), Degraded),
+            (R(7, 1, true), Up),
         ],
     },
     Case {
@@ -293,6 +317,43 @@ fn the_deadline_is_the_end_of_the_hold_down_once_the_checks_pass() {
 }
 
 #[test]
+fn a_degraded_service_without_a_hold_down_is_up_at_the_first_pass() {
+    let start = Instant::now();
+    let checks = vec![check("own", 1, 1, false), check("database", 1, 1, true)];
+    let mut settings = settings(checks, Require::All);
+    settings.hold_down = Duration::ZERO;
+    let mut health = Health::new(settings, start);
+    health.on_result(0, outcome(true), start);
+    health.on_result(1, outcome(true), start);
+    for (passed, want) in [(false, Degraded), (true, Up), (false, Degraded), (true, Up)] {
+        health.on_result(1, outcome(passed), start);
+        assert_eq!(health.verdict(), want);
+    }
+}
+
+#[test]
+fn the_deadline_of_a_degraded_service_is_the_end_of_its_hold_down_once_all_pass() {
+    let start = Instant::now();
+    let checks = vec![check("own", 1, 1, false), check("database", 1, 1, true)];
+    let mut health = Health::new(settings(checks, Require::All), start);
+    health.on_result(0, outcome(true), start);
+    health.on_result(1, outcome(true), start);
+    health.on_result(1, outcome(false), start);
+    assert_eq!(health.deadline(), None);
+    health.on_result(1, outcome(true), start);
+    assert_eq!(
+        (
+            health.verdict(),
+            health.deadline(),
+            health.held_until(start)
+        ),
+        (Degraded, Some(start + HOLD), Some(start + HOLD))
+    );
+    let up = health.on_time(start + HOLD).expect("up again");
+    assert_eq!((up.to, up.reason), (Up, Reason::HoldDownOver));
+}
+
+#[test]
 fn the_reason_names_the_check_and_what_it_said() {
     let start = Instant::now();
     let mut health = Health::new(
@@ -376,6 +437,7 @@ proptest! {
         let mut health = Health::new(settings(checks, require), now);
         let mut history: Vec<Vec<bool>> = vec![Vec::new(); count];
         let mut withdrawn_at: Option<Instant> = None;
+        let mut degraded_at: Option<Instant> = None;
         for (index, passed, gap) in results {
             now += Duration::from_millis(gap);
             let index = index.index(count);
@@ -390,6 +452,14 @@ proptest! {
                 }
                 if transition.from.is_serving() && !transition.to.is_serving() {
                     withdrawn_at = Some(now);
+                }
+                match (transition.from, transition.to) {
+                    (Up, Degraded) => degraded_at = Some(now),
+                    (Degraded, Up) => {
+                        let free = degraded_at.is_none_or(|at| now >= at + HOLD);
+                        prop_assert!(free, "up again within the hold-down after {degraded_at:?}");
+                    }
+                    (Init | Up | Degraded | Down, _) => {}
                 }
                 prop_assert_eq!(transition.to, health.verdict());
             }
@@ -406,6 +476,10 @@ proptest! {
             }
             if health.verdict() == Up {
                 prop_assert!(health.checks().all(|check| check.state != CheckState::Failing));
+            }
+            if health.verdict() == Degraded && health.aggregate() == Aggregate::Met {
+                let held = degraded_at.is_some_and(|at| now < at + HOLD);
+                prop_assert!(held, "kept degraded without a cause");
             }
             let free = withdrawn_at.is_none_or(|at| now >= at + HOLD);
             prop_assert!(!(met && free) || health.verdict().is_serving(), "kept down without a cause");

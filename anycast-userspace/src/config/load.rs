@@ -4,14 +4,13 @@
 use std::collections::{HashMap, HashSet};
 use std::fs;
 use std::hash::Hash;
-use std::ops::Range;
 use std::path::Path;
 
 use garde::Validate as _;
 use ipnet::IpNet;
 
 use super::locate::{Places, place};
-use super::{Announcer, Check, Config, ConfigError, Problem, Service};
+use super::{Announcer, Check, Config, ConfigError, Problem, Service, shape};
 
 impl Config {
     /// Reads and validates a file.
@@ -30,7 +29,7 @@ impl Config {
     pub fn parse(text: &str) -> Result<Self, Vec<Problem>> {
         let places = Places::parse(text).map_err(|error| vec![syntax_problem(text, &error)])?;
         let config: Self =
-            toml::from_str(text).map_err(|error| vec![shape_problem(text, &places, &error)])?;
+            toml::from_str(text).map_err(|error| vec![shape::problem(&places, &error)])?;
         let at = |path: String, message: String| Problem {
             place: places.of_path(&path),
             field: places.as_written(&path),
@@ -61,31 +60,6 @@ fn syntax_problem(text: &str, error: &toml::de::Error) -> Problem {
         place: place(text, error.span().map_or(0, |span| span.start)),
         field: String::new(),
         message: error.message().to_owned(),
-    }
-}
-
-/// A value of the wrong type, a missing field, an unknown key. For what stands inside a tagged table
-/// the parser only knows the table, so the key that the message names is looked up in it; and of an entry
-/// that cannot be read it only knows the list.
-fn shape_problem(text: &str, places: &Places<'_>, error: &toml::de::Error) -> Problem {
-    let span: Range<usize> = error.span().unwrap_or(0..0);
-    let message = error.message().to_owned();
-    let named = message
-        .strip_prefix("unknown field `")
-        .and_then(|rest| rest.split('`').next())
-        .and_then(|name| places.key_within(&span, name))
-        .or_else(|| places.entry_within(&span, &message));
-    match named {
-        Some((field, place)) => Problem {
-            place,
-            field,
-            message,
-        },
-        None => Problem {
-            place: place(text, span.start),
-            field: places.path_at(&span),
-            message,
-        },
     }
 }
 

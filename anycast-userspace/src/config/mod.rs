@@ -18,6 +18,7 @@ mod paths;
 mod require;
 mod rules;
 mod service;
+mod shape;
 
 #[cfg(test)]
 mod tests;

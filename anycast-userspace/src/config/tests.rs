@@ -74,7 +74,7 @@ const FAULTS: &[Fault] = &[
         replace: "[node]\nname = \"city-a\"\n",
         by: "",
         line: 1,
-        field: "",
+        field: "node",
         says: "missing field `node`",
     },
     Fault {

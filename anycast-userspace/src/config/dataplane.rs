@@ -13,7 +13,7 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 pub use port::{Port, Transport};
-pub use prefix::{network, prefixes};
+pub use prefix::{network, prefix, prefixes};
 
 /// Where the XDP program runs, and how large its tables are.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema, Validate)]

@@ -15,14 +15,17 @@ use super::{Announcer, Check, Config, ConfigError, Problem, Service, shape};
 impl Config {
     /// Reads and validates a file.
     pub fn load(path: &Path) -> Result<Self, ConfigError> {
-        let text = fs::read_to_string(path).map_err(|source| ConfigError::Read {
+        let bytes = fs::read(path).map_err(|source| ConfigError::Read {
             path: path.to_owned(),
             source,
         })?;
-        Self::parse(&text).map_err(|problems| ConfigError::Invalid {
-            path: path.to_owned(),
-            problems,
-        })
+        text_of(&bytes)
+            .map_err(|problem| vec![problem])
+            .and_then(Self::parse)
+            .map_err(|problems| ConfigError::Invalid {
+                path: path.to_owned(),
+                problems,
+            })
     }
 
     /// Parses and validates a text. What is wrong comes in the order of the text.
@@ -53,6 +56,17 @@ impl Config {
         problems.sort_by_key(|problem| (problem.place.line, problem.place.column));
         Err(problems)
     }
+}
+
+fn text_of(bytes: &[u8]) -> Result<&str, Problem> {
+    str::from_utf8(bytes).map_err(|error| {
+        let (good, rest) = bytes.split_at(error.valid_up_to());
+        Problem {
+            place: place(&String::from_utf8_lossy(good), good.len()),
+            field: String::new(),
+            message: format!("is not UTF-8 from the byte {:#04x} on", rest[0]),
+        }
+    })
 }
 
 fn syntax_problem(text: &str, error: &toml::de::Error) -> Problem {

@@ -24,7 +24,7 @@ pub struct Service {
     #[garde(length(min = 1, max = 63), pattern(r"^[A-Za-z0-9._-]+$"))]
     pub name: String,
     /// Its Service Addresses; an address belongs to one service alone.
-    #[garde(length(min = 1, max = MAX_ADDRESSES), custom(unicast))]
+    #[garde(length(min = 1, max = MAX_ADDRESSES), inner(custom(unicast)))]
     pub addresses: Vec<IpAddr>,
     /// What is served on them: `"udp/53"`, `"tcp/80"`, `"udp/5000-5010"`.
     #[garde(length(max = 16))]
@@ -128,8 +128,12 @@ pub struct Service {
     pub announce: BTreeSet<Announcer>,
     /// The prefixes to announce. Default: a host route for each address. Every prefix must hold at
     /// least one of the addresses.
-    #[garde(custom(holds_an_address(&self.addresses)))]
-    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[garde(inner(custom(holds_an_address(&self.addresses))))]
+    #[serde(
+        default,
+        deserialize_with = "prefixes",
+        skip_serializing_if = "Vec::is_empty"
+    )]
     pub prefixes: Vec<IpNet>,
     /// Names of the BGP peers that get the routes. Default: all.
     #[garde(inner(length(min = 1)))]
@@ -277,13 +281,13 @@ fn announcers() -> BTreeSet<Announcer> {
     BTreeSet::from([Announcer::Bgp])
 }
 
-fn unicast(addresses: &[IpAddr], _: &()) -> garde::Result {
-    match addresses.iter().find(|address| !is_announceable(address)) {
-        Some(address) => Err(garde::Error::new(format!(
+fn unicast(address: &IpAddr, _: &()) -> garde::Result {
+    if !is_announceable(address) {
+        return Err(garde::Error::new(format!(
             "{address} is not a unicast address that could be announced"
-        ))),
-        None => Ok(()),
+        )));
     }
+    Ok(())
 }
 
 /// Link-local addresses are no route's, and no packet has a mapped one.
@@ -295,20 +299,13 @@ fn is_announceable(address: &IpAddr) -> bool {
     !special && !address.is_unspecified() && !address.is_multicast() && !address.is_loopback()
 }
 
-fn holds_an_address(addresses: &[IpAddr]) -> impl FnOnce(&Vec<IpNet>, &()) -> garde::Result + '_ {
-    move |prefixes, _| {
-        for prefix in prefixes {
-            if *prefix != prefix.trunc() {
-                return Err(garde::Error::new(format!(
-                    "{prefix} has host bits set: write {}",
-                    prefix.trunc()
-                )));
-            }
-            if !addresses.iter().any(|address| prefix.contains(address)) {
-                return Err(garde::Error::new(format!(
-                    "{prefix} holds none of the service's addresses"
-                )));
-            }
+fn holds_an_address(addresses: &[IpAddr]) -> impl FnOnce(&IpNet, &()) -> garde::Result + '_ {
+    move |prefix, context| {
+        network(prefix, context)?;
+        if !addresses.iter().any(|address| prefix.contains(address)) {
+            return Err(garde::Error::new(format!(
+                "{prefix} holds none of the service's addresses"
+            )));
         }
         Ok(())
     }

@@ -11,6 +11,7 @@ use super::rule;
 use super::{AoKey, Bgp, Family, OverridesByState, PORT, Password, RemoteAs, Role};
 use crate::config::Span;
 use crate::config::bfd::Bfd;
+use crate::config::dataplane::prefix;
 use crate::rib::{Community, NextHop};
 
 /// The most sessions of one prefix, unless `limit` says otherwise.
@@ -31,7 +32,11 @@ pub struct Peer {
     /// Every address of this prefix may connect, up to `limit` of them; we connect to none. Each session
     /// is shown as `NAME@ADDRESS` while it lasts.
     #[garde(inner(custom(rule::many_hosts)))]
-    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[serde(
+        default,
+        deserialize_with = "prefix",
+        skip_serializing_if = "Option::is_none"
+    )]
     pub prefix: Option<IpNet>,
     /// The most sessions of `prefix` at a time. Default: 100.
     #[garde(inner(range(min = 1, max = 10_000)))]

@@ -10,7 +10,7 @@ use garde::Validate as _;
 use ipnet::IpNet;
 
 use super::locate::{Places, place};
-use super::{Announcer, Check, Config, ConfigError, Problem, Service, shape};
+use super::{Announcer, Check, Config, ConfigError, Listen, Problem, Service, shape};
 
 impl Config {
     /// Reads and validates a file.
@@ -104,6 +104,8 @@ fn between_fields(config: &Config) -> Vec<(String, String)> {
     );
     problems.extend(services_of_peers(config));
     problems.extend(super::needs::problems(&config.services));
+    problems.extend(super::own_addresses::problems(config));
+    problems.extend(two_on_one_socket(config));
     let bgp = config.bgp.iter().flat_map(super::Bgp::problems);
     problems.extend(bgp.map(|(field, message)| (format!("bgp.{field}"), message)));
     for (index, service) in config.services.iter().enumerate() {
@@ -111,6 +113,18 @@ fn between_fields(config: &Config) -> Vec<(String, String)> {
         within_service(config, service, &path, &mut problems);
     }
     problems
+}
+
+fn two_on_one_socket(config: &Config) -> Option<(String, String)> {
+    let metrics = config.metrics.as_ref()?;
+    let shared = match &metrics.listen {
+        Listen::Address(_) => false,
+        Listen::Path(path) => *path == config.control.socket,
+    };
+    shared.then(|| {
+        let message = format!("{} is the control socket", metrics.listen);
+        ("metrics.listen".to_owned(), message)
+    })
 }
 
 /// The services that peers are limited to must be there.

@@ -14,6 +14,7 @@ mod locate;
 mod metrics;
 mod needs;
 mod node;
+mod own_addresses;
 mod paths;
 mod require;
 mod rules;

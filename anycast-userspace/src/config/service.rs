@@ -10,6 +10,7 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use super::dataplane::{Fragments, Limits, network, prefixes};
+use super::rules::interface_name;
 use super::{Check, Damping, Hook, OnDown, Port, Require, Span, Unlisted};
 use crate::rib::{Attributes, Community};
 
@@ -82,7 +83,7 @@ pub struct Service {
     #[serde(default)]
     pub linger: Span,
     /// The interface that carries the addresses. Default: `"lo"`.
-    #[garde(length(min = 1, max = 15))]
+    #[garde(length(min = 1, max = 15), custom(interface_name))]
     #[serde(default = "loopback")]
     pub interface: String,
     /// Whether anycast puts the addresses on the interface, and takes away what it put there.
@@ -127,7 +128,7 @@ pub struct Service {
     #[serde(default = "announcers")]
     pub announce: BTreeSet<Announcer>,
     /// The prefixes to announce. Default: a host route for each address. Every prefix must hold at
-    /// least one of the addresses.
+    /// least one of the addresses, and every address lie in one of them.
     #[garde(inner(custom(holds_an_address(&self.addresses))))]
     #[serde(
         default,

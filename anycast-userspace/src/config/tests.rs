@@ -1,4 +1,5 @@
 mod faults;
+mod impossible;
 
 use std::path::Path;
 

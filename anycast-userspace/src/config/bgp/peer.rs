@@ -12,6 +12,8 @@ use super::{AoKey, Bgp, Family, OverridesByState, PORT, Password, RemoteAs, Role
 use crate::config::Span;
 use crate::config::bfd::Bfd;
 use crate::config::dataplane::prefix;
+use crate::config::paths::absolute;
+use crate::config::rules::interface_name;
 use crate::rib::{Community, NextHop};
 
 /// The most sessions of one prefix, unless `limit` says otherwise.
@@ -56,11 +58,11 @@ pub struct Peer {
     pub source: Option<IpAddr>,
     /// The interface of a link-local `address`. Without `address`: the one router at the other end of
     /// this interface, found by router advertisements, or when it connects (unnumbered).
-    #[garde(inner(length(min = 1, max = 15)))]
+    #[garde(inner(length(min = 1, max = 15), custom(interface_name)))]
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub interface: Option<String>,
     /// The device that the session is bound to: a VRF, or an interface.
-    #[garde(inner(length(min = 1, max = 15)))]
+    #[garde(inner(length(min = 1, max = 15), custom(interface_name)))]
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub device: Option<String>,
     /// Wait for the peer to connect; never connect to it.
@@ -90,7 +92,7 @@ pub struct Peer {
     pub families: Vec<Family>,
     /// Next hops towards this peer, where a service sets none. Default: our address of the session;
     /// for the other family, an address of the session's interface.
-    #[garde(skip)]
+    #[garde(dive)]
     #[serde(default)]
     pub next_hop: NextHop,
     /// Shared secret of TCP MD5 signatures (RFC 2385).
@@ -98,7 +100,7 @@ pub struct Peer {
     #[serde(default)]
     pub password: Option<Password>,
     /// File that holds the shared secret: its first line.
-    #[garde(skip)]
+    #[garde(inner(custom(absolute)))]
     #[serde(default)]
     pub password_file: Option<PathBuf>,
     /// TCP-AO keys (RFC 5925), the preferred one first; needs a kernel that has it. Not with `password`.
@@ -260,6 +262,13 @@ impl Peer {
             .filter(|(broken, ..)| *broken)
             .map(|(_, field, message)| (field, message.to_owned()))
             .collect();
+        if self.retry > self.retry_max {
+            let fault = format!(
+                "{} is longer than `retry_max`, {}",
+                self.retry, self.retry_max
+            );
+            found.push(("retry", fault));
+        }
         if let Some(fault) = self.remote_as.fault(bgp.local_as) {
             found.push(("remote_as", fault));
         }

@@ -32,6 +32,7 @@ pub(crate) const TEST_TOOLS: &[(&str, &str)] = &[
     ("gobgp", "gobgpd"),
     ("promtool", "prometheus"),
     ("setpriv", "util-linux"),
+    ("sysctl", "procps"),
     ("tcpdump", "tcpdump"),
     ("tshark", "tshark"),
     ("vtysh", "frr"),

@@ -7,6 +7,9 @@ use std::process::{Command, Stdio};
 use anyhow::{Context as _, bail};
 use aya_build::{Package, Toolchain};
 
+/// The toolchain that takes unstable features as it is; others are told to (`RUSTC_BOOTSTRAP`).
+const NIGHTLY: &str = "nightly";
+
 /// Tells the process that this script starts to do the work itself.
 const INNER: &str = "ANYCAST_BUILD_INNER";
 
@@ -16,7 +19,11 @@ fn main() -> anyhow::Result<()> {
     if std::env::var_os(INNER).is_some() {
         return build();
     }
-    let inner = Command::new(std::env::current_exe()?)
+    let mut inner = Command::new(std::env::current_exe()?);
+    if !embeds_nothing() && usable_toolchain()? != NIGHTLY {
+        inner.env("RUSTC_BOOTSTRAP", "1");
+    }
+    let inner = inner
         .env(INNER, "1")
         .stderr(Stdio::inherit())
         .output()
@@ -40,7 +47,7 @@ fn build() -> anyhow::Result<()> {
     for crate_dir in ["anycast-common", "anycast-ebpf"] {
         println!("cargo:rerun-if-changed={}", root.join(crate_dir).display());
     }
-    if std::env::var_os("CARGO_FEATURE_FUZZING").is_some() {
+    if embeds_nothing() {
         return embed_nothing();
     }
     let ebpf = root.join("anycast-ebpf");
@@ -49,15 +56,14 @@ fn build() -> anyhow::Result<()> {
         root_dir: ebpf.to_str().context("the checkout's path is UTF-8")?,
         ..Package::default()
     };
-    let toolchain = usable_toolchain()?;
-    if toolchain != "nightly" {
-        // SAFETY: a build script is single-threaded here, before aya-build spawns anything.
-        unsafe { std::env::set_var("RUSTC_BOOTSTRAP", "1") };
-    }
-    aya_build::build_ebpf([package], Toolchain::Custom(toolchain))
+    aya_build::build_ebpf([package], Toolchain::Custom(usable_toolchain()?))
 }
 
 /// The fuzz targets load no program, and need no toolchain for one.
+fn embeds_nothing() -> bool {
+    std::env::var_os("CARGO_FEATURE_FUZZING").is_some()
+}
+
 fn embed_nothing() -> anyhow::Result<()> {
     let directory = std::env::var_os("OUT_DIR").context("cargo sets OUT_DIR")?;
     for name in [
@@ -72,7 +78,7 @@ fn embed_nothing() -> anyhow::Result<()> {
 }
 
 fn usable_toolchain() -> anyhow::Result<&'static str> {
-    for toolchain in ["nightly", "anycast-bpf"] {
+    for toolchain in [NIGHTLY, "anycast-bpf"] {
         if has_core_source(toolchain) {
             return Ok(toolchain);
         }

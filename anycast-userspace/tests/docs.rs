@@ -4,15 +4,16 @@ use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
-/// The blocks that are marked as configurations, with their first lines' numbers.
+/// The blocks that are marked as configurations, with their first lines' numbers. Those of lists are indented; what
+/// is only a part of a configuration is marked `toml-part`.
 fn configurations(page: &str) -> Vec<(usize, String)> {
     let mut blocks = Vec::new();
     let mut open: Option<(usize, String)> = None;
     for (number, line) in (1..).zip(page.lines()) {
-        match (&mut open, line) {
+        match (&mut open, line.trim()) {
             (None, "```toml") => open = Some((number + 1, String::new())),
             (Some(_), "```") => blocks.extend(open.take()),
-            (Some((_, text)), line) => {
+            (Some((_, text)), _) => {
                 text.push_str(line);
                 text.push('\n');
             }
@@ -22,8 +23,30 @@ fn configurations(page: &str) -> Vec<(usize, String)> {
     blocks
 }
 
+#[test]
+fn configurations_are_found_indented_as_well_and_parts_are_left_out() {
+    let page = "# A\n```toml\na = 1\n```\n- b:\n\n  ```toml\n  b = 1\n\n  c = 2\n  ```\n  ```toml-part\n  d = 1\n  ```\n";
+    let found = configurations(page);
+    let found: Vec<_> = found
+        .iter()
+        .map(|(line, text)| (*line, text.as_str()))
+        .collect();
+    assert_eq!(found, [(3, "a = 1\n"), (8, "  b = 1\n\n  c = 2\n")]);
+}
+
 fn docs() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("../docs")
+}
+
+/// All pages, the README among them.
+fn pages() -> Vec<PathBuf> {
+    let docs = fs::read_dir(docs()).expect("the documentation");
+    let paths = docs.map(|entry| entry.expect("a page").path());
+    let readme = Path::new(env!("CARGO_MANIFEST_DIR")).join("../README.md");
+    paths
+        .filter(|path| path.extension().is_some_and(|extension| extension == "md"))
+        .chain([readme])
+        .collect()
 }
 
 /// Of anycast-healthchecker 0.9.10: a check's options, then the daemon's.
@@ -170,11 +193,7 @@ fn every_configuration_in_the_documentation_is_valid() {
     let directory = tempfile::tempdir().expect("a directory");
     let file = directory.path().join("anycast.toml");
     let mut seen = 0;
-    for entry in fs::read_dir(docs()).expect("the documentation") {
-        let path = entry.expect("a page").path();
-        if path.extension().is_none_or(|extension| extension != "md") {
-            continue;
-        }
+    for path in pages() {
         let page = fs::read_to_string(&path).expect("a page");
         for (line, text) in configurations(&page) {
             fs::write(&file, text).expect("written");
@@ -188,5 +207,5 @@ fn every_configuration_in_the_documentation_is_valid() {
             seen += 1;
         }
     }
-    assert!(seen >= 5, "only {seen} configurations were found");
+    assert!(seen >= 6, "only {seen} configurations were found");
 }

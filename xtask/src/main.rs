@@ -29,7 +29,8 @@ struct Cli {
 enum Command {
     /// Build, and run the lab of two cities that own one address, or with `-- run -c FILE` the daemon
     BuildAndRun(build_and_run::Args),
-    /// Install what is missing: eBPF toolchain, bpf-linker, the daemons and tools that tests use
+    /// Install what is missing of the eBPF toolchain, bpf-linker, the lab's daemons and tools, and QEMU; `test` and
+    /// `ci` install what they alone need
     Setup,
     /// Run every test, the privileged ones included (root)
     Test(test::Args),

@@ -1,10 +1,12 @@
 //! Debian and Ubuntu packages: which are missing, and installing them without starting daemons.
 
-use std::fs;
+use std::fs::{self, File};
+use std::io;
 use std::os::unix::fs::PermissionsExt as _;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::Command;
 
+use anycast_tests::interrupt;
 use anyhow::{Context as _, bail};
 
 use crate::command::{output_of, run, say};
@@ -30,6 +32,7 @@ pub(crate) const TEST_TOOLS: &[(&str, &str)] = &[
     ("gobgp", "gobgpd"),
     ("promtool", "prometheus"),
     ("setpriv", "util-linux"),
+    ("sysctl", "procps"),
     ("tcpdump", "tcpdump"),
     ("tshark", "tshark"),
     ("vtysh", "frr"),
@@ -38,6 +41,7 @@ pub(crate) const TEST_TOOLS: &[(&str, &str)] = &[
 
 /// Installs the packages of those programs that are missing.
 pub(crate) fn ensure_tools(tools: &[(&str, &str)]) -> anyhow::Result<()> {
+    remove_leftover(Path::new(POLICY));
     let missing: Vec<&str> = tools
         .iter()
         .filter(|(program, _)| !is_on_path(program))
@@ -57,7 +61,7 @@ pub(crate) fn is_available(package: &str) -> bool {
     })
 }
 
-/// Installs packages. Daemons among them are not started.
+/// Installs packages. Daemons among them are not started. Ctrl-C ends it once apt is done.
 pub(crate) fn install(packages: &[&str]) -> anyhow::Result<()> {
     if !is_on_path("apt-get") {
         bail!(
@@ -74,7 +78,15 @@ pub(crate) fn install(packages: &[&str]) -> anyhow::Result<()> {
     }
     say(&format!("installing {}", packages.join(", ")));
     refresh_once();
-    let _no_daemon_starts = PolicyRcD::deny()?;
+    let deferred = interrupt::defer()?;
+    let installed = without_daemons(packages);
+    drop(deferred);
+    installed?;
+    interrupt::check()
+}
+
+fn without_daemons(packages: &[&str]) -> anyhow::Result<()> {
+    let _no_daemon_starts = PolicyRcD::deny(Path::new(POLICY))?;
     run(Command::new("apt-get")
         .args(["install", "-y", "-qq", "--no-install-recommends"])
         .args(packages)
@@ -103,29 +115,128 @@ pub(crate) fn refresh_once() {
 /// While it lives, packages that bring a daemon are installed without starting it
 /// (Debian policy-rc.d: exit status 101 forbids the action).
 struct PolicyRcD {
-    ours: bool,
+    path: PathBuf,
+    /// Held as long as the owner lives, however it ends. None if the script is another's.
+    lock: Option<File>,
 }
 
-impl PolicyRcD {
-    const PATH: &'static str = "/usr/sbin/policy-rc.d";
+/// Where the script of a whole host is.
+const POLICY: &str = "/usr/sbin/policy-rc.d";
+/// The line by which a script of ours is known again, if nothing could remove it.
+const MARK: &str = "# cargo xtask of anycast: no daemon is started while packages are installed";
 
-    fn deny() -> anyhow::Result<Self> {
-        if Path::new(Self::PATH).exists() {
-            return Ok(Self { ours: false });
+impl PolicyRcD {
+    fn deny(path: &Path) -> anyhow::Result<Self> {
+        let path = path.to_owned();
+        if path.exists() && !is_leftover(&path) {
+            return Ok(Self { path, lock: None });
         }
-        fs::write(Self::PATH, "#!/bin/sh\nexit 101\n")
-            .and_then(|()| fs::set_permissions(Self::PATH, fs::Permissions::from_mode(0o755)))
-            .with_context(|| format!("cannot write {}", Self::PATH))?;
-        Ok(Self { ours: true })
+        fs::write(&path, format!("#!/bin/sh\n{MARK}\nexit 101\n"))
+            .and_then(|()| fs::set_permissions(&path, fs::Permissions::from_mode(0o755)))
+            .and_then(|()| locked(&path))
+            .map(|lock| Self {
+                path: path.clone(),
+                lock: Some(lock),
+            })
+            .with_context(|| format!("cannot write {}", path.display()))
     }
 }
 
 impl Drop for PolicyRcD {
     fn drop(&mut self) {
-        if self.ours
-            && let Err(error) = fs::remove_file(Self::PATH)
-        {
-            say(&format!("remove {} by hand: {error}", Self::PATH));
+        if self.lock.is_some() {
+            remove(&self.path);
+        }
+    }
+}
+
+/// Open for reading alone: what is open for writing cannot be run.
+fn locked(path: &Path) -> io::Result<File> {
+    let file = File::open(path)?;
+    file.try_lock()?;
+    Ok(file)
+}
+
+/// Whether the script is one of ours, whose owner was killed.
+fn is_leftover(path: &Path) -> bool {
+    fs::read_to_string(path).is_ok_and(|script| script.lines().any(|line| line == MARK))
+        && locked(path).is_ok()
+}
+
+/// With it, no package on this host could start a daemon any more.
+fn remove_leftover(path: &Path) {
+    if is_leftover(path) {
+        say(&format!("removing {}, left behind", path.display()));
+        remove(path);
+    }
+}
+
+fn remove(path: &Path) {
+    if let Err(error) = fs::remove_file(path) {
+        say(&format!("remove {} by hand: {error}", path.display()));
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// A script's path in a directory of its own, which goes with it.
+    struct Place(PathBuf);
+
+    impl Place {
+        fn new(name: &str, script: Option<&str>) -> Self {
+            let name = format!("xtask-policy-{}-{name}", std::process::id());
+            let directory = std::env::temp_dir().join(name);
+            fs::create_dir_all(&directory).expect("a directory");
+            let path = directory.join("policy-rc.d");
+            if let Some(script) = script {
+                fs::write(&path, script).expect("written");
+            }
+            Self(path)
+        }
+
+        fn script(&self) -> Option<String> {
+            fs::read_to_string(&self.0).ok()
+        }
+    }
+
+    impl Drop for Place {
+        fn drop(&mut self) {
+            let _removed = self.0.parent().map(fs::remove_dir_all);
+        }
+    }
+
+    #[test]
+    fn a_script_left_behind_is_known_again_and_those_of_others_are_let_be() {
+        let ours = format!("#!/bin/sh\n{MARK}\nexit 101\n");
+        let cases = [
+            ("none", None, true),
+            ("ours", Some(ours.as_str()), true),
+            ("plain", Some("#!/bin/sh\nexit 101\n"), false),
+            ("empty", Some(""), false),
+        ];
+        for (name, before, taken) in cases {
+            let place = Place::new(name, before);
+            let denied = PolicyRcD::deny(&place.0).expect(name);
+            let script = place.script().expect("a script");
+            assert!(!is_leftover(&place.0), "{name}: its owner lives");
+            assert_eq!(
+                script,
+                if taken {
+                    &ours
+                } else {
+                    before.expect("a script")
+                },
+                "{name}"
+            );
+            drop(denied);
+            let theirs = before.filter(|_| !taken).map(str::to_owned);
+            assert_eq!(place.script(), theirs, "{name}");
+
+            let place = Place::new(name, before);
+            remove_leftover(&place.0);
+            assert_eq!(place.script(), theirs, "{name}");
         }
     }
 }

@@ -1,4 +1,5 @@
-//! `cargo xtask setup`: whatever the other commands need, installed if it is missing.
+//! `cargo xtask setup`: what building, the lab and the virtual machines need, installed if it is missing. What only
+//! `test` or `ci` need they install themselves.
 
 use crate::command::say;
 use crate::{packages, toolchain, vm};
@@ -7,6 +8,6 @@ pub(crate) fn run() -> anyhow::Result<()> {
     toolchain::ensure()?;
     packages::ensure_tools(packages::TOOLS)?;
     packages::ensure_tools(vm::TOOLS)?;
-    say("everything is there");
+    say("what building, the lab and the virtual machines need is there");
     Ok(())
 }

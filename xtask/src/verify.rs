@@ -78,7 +78,14 @@ fn here(program: &Path) -> anyhow::Result<(String, Vec<Row>)> {
     if !output.status.success() {
         bail!("on this kernel, {release}, something does not hold; it takes root");
     }
-    Ok((release, rows(&String::from_utf8_lossy(&output.stdout))?))
+    let version = version_of(&release).to_owned();
+    Ok((version, rows(&String::from_utf8_lossy(&output.stdout))?))
+}
+
+/// The version in a release, without what the builder of that kernel has put behind it.
+fn version_of(release: &str) -> &str {
+    let end = release.find(|c: char| !c.is_ascii_digit() && c != '.');
+    &release[..end.unwrap_or(release.len())]
 }
 
 /// Builds a target of the crate `tests`, a `test` or a `bench`; returns its file.
@@ -166,4 +173,22 @@ fn document(kernels: &[(String, Vec<Row>)]) -> String {
         }
     }
     text
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_release_is_told_without_its_local_suffix() {
+        for (release, version) in [
+            ("6.18.44-fc-v782", "6.18.44"),
+            ("6.18.44", "6.18.44"),
+            ("6.1.0-56-cloud-amd64", "6.1.0"),
+            ("6.12.57+deb13-amd64", "6.12.57"),
+            ("7.0", "7.0"),
+        ] {
+            assert_eq!(version_of(release), version);
+        }
+    }
 }

@@ -147,13 +147,26 @@ pub fn run(cli: Cli) -> ExitCode {
     match dispatch(cli.command) {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
-            eprintln!("anycast: {error:#}");
+            eprintln!("anycast: {}", with_causes(&error));
             match error.downcast_ref::<ConfigError>() {
                 Some(_) => ExitCode::from(2),
                 None => ExitCode::FAILURE,
             }
         }
     }
+}
+
+/// The error and its causes, but for those that it has said itself.
+fn with_causes(error: &anyhow::Error) -> String {
+    let mut said = error.to_string();
+    for cause in error.chain().skip(1) {
+        let cause = cause.to_string();
+        if !said.contains(&cause) {
+            said.push_str(": ");
+            said.push_str(&cause);
+        }
+    }
+    said
 }
 
 fn dispatch(command: Command) -> anyhow::Result<()> {
@@ -298,5 +311,33 @@ fn print(text: &str) -> anyhow::Result<()> {
     match writeln!(stdout, "{text}").and_then(|()| stdout.flush()) {
         Err(error) if error.kind() == io::ErrorKind::BrokenPipe => std::process::exit(0),
         written => Ok(written?),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use anyhow::anyhow;
+
+    use super::*;
+    use crate::control::client::ClientError;
+
+    #[test]
+    fn every_cause_is_said_once() {
+        let refused = || io::Error::from(io::ErrorKind::PermissionDenied);
+        let cases = [
+            (anyhow!("no"), "no"),
+            (anyhow!("why").context("no"), "no: why"),
+            (
+                ClientError::Io(refused()).into(),
+                "the daemon broke off: permission denied",
+            ),
+            (
+                anyhow::Error::from(ClientError::Io(refused())).context("no status"),
+                "no status: the daemon broke off: permission denied",
+            ),
+        ];
+        for (error, want) in cases {
+            assert_eq!(with_causes(&error), want);
+        }
     }
 }

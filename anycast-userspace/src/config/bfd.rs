@@ -75,7 +75,7 @@ pub struct Auth {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub secret: Option<Password>,
     /// File that holds the secret: its first line.
-    #[garde(skip)]
+    #[garde(inner(custom(super::paths::absolute)))]
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub secret_file: Option<PathBuf>,
 }

@@ -37,7 +37,7 @@ pub struct Bgp {
     #[garde(custom(rule::router_id))]
     pub router_id: Ipv4Addr,
     /// Where connections from peers are accepted; empty: nowhere, all sessions are opened from here.
-    #[garde(skip)]
+    #[garde(inner(custom(rule::can_be_reached)))]
     #[serde(default = "listen")]
     pub listen: Vec<SocketAddr>,
     /// Tell every external peer our role (RFC 9234): `customer`, where the peer's `role` says nothing
@@ -96,6 +96,11 @@ impl Bgp {
         let mut problems = Vec::new();
         let mut names: HashMap<&str, usize> = HashMap::new();
         let mut places: HashMap<String, usize> = HashMap::new();
+        for (at, listen) in self.listen.iter().enumerate() {
+            if self.listen[..at].contains(listen) {
+                problems.push((format!("listen[{at}]"), format!("{listen} is listed twice")));
+            }
+        }
         for (at, peer) in self.peers.iter().enumerate() {
             let mut say = |field: &str, message: String| {
                 problems.push((format!("peers[{at}].{field}"), message));

@@ -6,6 +6,7 @@
 mod dns;
 mod grpc;
 mod http;
+mod kind;
 mod listener;
 mod local;
 mod network;
@@ -23,6 +24,7 @@ use super::Span;
 pub use dns::{DnsCheck, DnsTransport, SerialReference};
 pub use grpc::GrpcCheck;
 pub use http::{HttpCheck, Tls};
+pub(super) use kind::fault;
 pub use listener::ListenerCheck;
 pub use local::{ExecCheck, FileCheck, FilePresence};
 pub use network::{AddressCheck, IcmpCheck, NtpCheck};

@@ -12,8 +12,9 @@ use ipnet::IpNet;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
+use super::rules::interface_name;
 pub use port::{Port, Transport};
-pub use prefix::{network, prefixes};
+pub use prefix::{network, prefix, prefixes};
 
 /// Where the XDP program runs, and how large its tables are.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema, Validate)]
@@ -22,7 +23,7 @@ pub struct DataPlane {
     /// Interfaces whose received packets are judged, such as `["eth0"]`.
     #[garde(
         length(min = 1),
-        inner(length(min = 1, max = 15)),
+        inner(length(min = 1, max = 15), custom(interface_name)),
         custom(no_repetition)
     )]
     pub interfaces: Vec<String>,

@@ -7,7 +7,7 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use super::Span;
-use super::rules::{has_no_nul, not_zero};
+use super::rules::{has_no_nul, names_a_program, not_zero};
 use crate::state::ServiceState;
 
 /// A command run after a transition of its service, in a process group of its own and without a shell.
@@ -17,7 +17,7 @@ use crate::state::ServiceState;
 #[serde(deny_unknown_fields)]
 pub struct Hook {
     /// The program, then its arguments.
-    #[garde(length(min = 1), inner(custom(has_no_nul)))]
+    #[garde(length(min = 1), custom(names_a_program), inner(custom(has_no_nul)))]
     pub command: Vec<String>,
     /// The states to run it for, when the service enters them (default: all).
     #[garde(length(min = 1))]

@@ -4,33 +4,35 @@
 use std::collections::{HashMap, HashSet};
 use std::fs;
 use std::hash::Hash;
-use std::ops::Range;
 use std::path::Path;
 
 use garde::Validate as _;
 use ipnet::IpNet;
 
 use super::locate::{Places, place};
-use super::{Announcer, Check, Config, ConfigError, Problem, Service};
+use super::{Announcer, Check, Config, ConfigError, Listen, Problem, Service, shape};
 
 impl Config {
     /// Reads and validates a file.
     pub fn load(path: &Path) -> Result<Self, ConfigError> {
-        let text = fs::read_to_string(path).map_err(|source| ConfigError::Read {
+        let bytes = fs::read(path).map_err(|source| ConfigError::Read {
             path: path.to_owned(),
             source,
         })?;
-        Self::parse(&text).map_err(|problems| ConfigError::Invalid {
-            path: path.to_owned(),
-            problems,
-        })
+        text_of(&bytes)
+            .map_err(|problem| vec![problem])
+            .and_then(Self::parse)
+            .map_err(|problems| ConfigError::Invalid {
+                path: path.to_owned(),
+                problems,
+            })
     }
 
     /// Parses and validates a text. What is wrong comes in the order of the text.
     pub fn parse(text: &str) -> Result<Self, Vec<Problem>> {
         let places = Places::parse(text).map_err(|error| vec![syntax_problem(text, &error)])?;
         let config: Self =
-            toml::from_str(text).map_err(|error| vec![shape_problem(text, &places, &error)])?;
+            toml::from_str(text).map_err(|error| vec![shape::problem(&places, &error)])?;
         let at = |path: String, message: String| Problem {
             place: places.of_path(&path),
             field: places.as_written(&path),
@@ -56,36 +58,22 @@ impl Config {
     }
 }
 
+fn text_of(bytes: &[u8]) -> Result<&str, Problem> {
+    str::from_utf8(bytes).map_err(|error| {
+        let (good, rest) = bytes.split_at(error.valid_up_to());
+        Problem {
+            place: place(&String::from_utf8_lossy(good), good.len()),
+            field: String::new(),
+            message: format!("is not UTF-8 from the byte {:#04x} on", rest[0]),
+        }
+    })
+}
+
 fn syntax_problem(text: &str, error: &toml::de::Error) -> Problem {
     Problem {
         place: place(text, error.span().map_or(0, |span| span.start)),
         field: String::new(),
         message: error.message().to_owned(),
-    }
-}
-
-/// A value of the wrong type, a missing field, an unknown key. For what stands inside a tagged table
-/// the parser only knows the table, so the key that the message names is looked up in it; and of an entry
-/// that cannot be read it only knows the list.
-fn shape_problem(text: &str, places: &Places<'_>, error: &toml::de::Error) -> Problem {
-    let span: Range<usize> = error.span().unwrap_or(0..0);
-    let message = error.message().to_owned();
-    let named = message
-        .strip_prefix("unknown field `")
-        .and_then(|rest| rest.split('`').next())
-        .and_then(|name| places.key_within(&span, name))
-        .or_else(|| places.entry_within(&span, &message));
-    match named {
-        Some((field, place)) => Problem {
-            place,
-            field,
-            message,
-        },
-        None => Problem {
-            place: place(text, span.start),
-            field: places.path_at(&span),
-            message,
-        },
     }
 }
 
@@ -116,6 +104,8 @@ fn between_fields(config: &Config) -> Vec<(String, String)> {
     );
     problems.extend(services_of_peers(config));
     problems.extend(super::needs::problems(&config.services));
+    problems.extend(super::own_addresses::problems(config));
+    problems.extend(two_on_one_socket(config));
     let bgp = config.bgp.iter().flat_map(super::Bgp::problems);
     problems.extend(bgp.map(|(field, message)| (format!("bgp.{field}"), message)));
     for (index, service) in config.services.iter().enumerate() {
@@ -123,6 +113,18 @@ fn between_fields(config: &Config) -> Vec<(String, String)> {
         within_service(config, service, &path, &mut problems);
     }
     problems
+}
+
+fn two_on_one_socket(config: &Config) -> Option<(String, String)> {
+    let metrics = config.metrics.as_ref()?;
+    let shared = match &metrics.listen {
+        Listen::Address(_) => false,
+        Listen::Path(path) => *path == config.control.socket,
+    };
+    shared.then(|| {
+        let message = format!("{} is the control socket", metrics.listen);
+        ("metrics.listen".to_owned(), message)
+    })
 }
 
 /// The services that peers are limited to must be there.

@@ -79,35 +79,38 @@ impl<'text> Places<'text> {
         Walk { written, at, value }
     }
 
-    /// The path of the innermost value that covers `span`.
+    /// The path of the innermost value that stands at `span`, or whose key does; empty for the whole file.
     pub(super) fn path_at(&self, span: &Range<usize>) -> String {
         let mut path = String::new();
-        descend_table(self.root.get_ref(), span, &mut path);
+        find_in_table(self.root.get_ref(), span, &mut path);
         path
     }
 
-    /// The place of the key `name` at or below the value that covers `span`.
-    pub(super) fn key_within(&self, span: &Range<usize>, name: &str) -> Option<(String, Place)> {
-        let path = self.path_at(span);
-        let (path, at) = find_key(self.root.get_ref(), name, &path, "")?;
-        Some((path, place(self.text, at)))
+    /// The line and column of a byte offset.
+    pub(super) fn of_offset(&self, offset: usize) -> Place {
+        place(self.text, offset)
     }
 
-    /// The entry that `message` quotes, in the list that covers `span`.
-    pub(super) fn entry_within(
-        &self,
-        span: &Range<usize>,
-        message: &str,
-    ) -> Option<(String, Place)> {
-        let path = self.path_at(span);
-        let list = self.walk(&path).value?.get_ref().as_array()?;
-        let (index, entry) = list.iter().enumerate().find(|(_, entry)| {
-            let text = entry.get_ref().as_str();
-            text.is_some_and(|text| message.contains(&format!("`{text}`")))
-        })?;
-        let at = place(self.text, entry.span().start);
-        Some((format!("{path}[{index}]"), at))
+    /// The value at `path`.
+    pub(super) fn value(&self, path: &str) -> Option<&Spanned<DeValue<'text>>> {
+        self.walk(path).value
     }
+
+    /// The checks of all services, in the order of the file.
+    pub(super) fn checks(&self) -> impl Iterator<Item = &Spanned<DeValue<'text>>> {
+        elements(self.root.get_ref(), "services")
+            .filter_map(|service| service.get_ref().as_table())
+            .flat_map(|service| elements(service, "checks"))
+    }
+}
+
+/// The elements of the list `key` of a table, if there is one.
+fn elements<'table, 'text>(
+    table: &'table DeTable<'text>,
+    key: &str,
+) -> impl Iterator<Item = &'table Spanned<DeValue<'text>>> {
+    let list = table.get(key).and_then(|value| value.get_ref().as_array());
+    list.into_iter().flatten()
 }
 
 /// How far a path leads.
@@ -153,88 +156,37 @@ fn steps(path: &str) -> impl Iterator<Item = Step<'_>> {
     })
 }
 
-fn covers(outer: &Range<usize>, inner: &Range<usize>) -> bool {
-    outer.start <= inner.start && inner.end <= outer.end
-}
-
-fn descend_table(table: &DeTable<'_>, span: &Range<usize>, path: &mut String) {
+/// Goes to what stands at `span`, and leaves its path. A list of `[[tables]]` stands where its first table does.
+fn find_in_table(table: &DeTable<'_>, span: &Range<usize>, path: &mut String) -> bool {
+    let before = path.len();
     for (key, value) in table {
-        let inside = reach(value);
-        if covers(&key.span(), span) || covers(&inside, span) {
-            if !path.is_empty() {
-                path.push('.');
-            }
-            path.push_str(key.get_ref());
-            descend_value(value.get_ref(), span, path);
-            return;
+        if !path.is_empty() {
+            path.push('.');
         }
+        path.push_str(key.get_ref());
+        if find_in_value(value, span, path) || key.span() == *span {
+            return true;
+        }
+        path.truncate(before);
     }
+    false
 }
 
-fn descend_value(value: &DeValue<'_>, span: &Range<usize>, path: &mut String) {
-    if let Some(table) = value.as_table() {
-        descend_table(table, span, path);
-    } else if let Some(array) = value.as_array() {
-        let element = array
-            .iter()
-            .enumerate()
-            .find(|(_, element)| covers(&reach(element), span));
-        if let Some((index, element)) = element {
-            path.push_str(&format!("[{index}]"));
-            descend_value(element.get_ref(), span, path);
-        }
+fn find_in_value(value: &Spanned<DeValue<'_>>, span: &Range<usize>, path: &mut String) -> bool {
+    let before = path.len();
+    if let Some(table) = value.get_ref().as_table()
+        && find_in_table(table, span, path)
+    {
+        return true;
     }
-}
-
-/// The span of a value and of all that it holds: a `[[table]]`'s own span is its header alone.
-fn reach(value: &Spanned<DeValue<'_>>) -> Range<usize> {
-    let mut span = value.span();
-    let mut include = |inner: Range<usize>| {
-        span.start = span.start.min(inner.start);
-        span.end = span.end.max(inner.end);
-    };
-    if let Some(table) = value.get_ref().as_table() {
-        for (key, value) in table {
-            include(key.span());
-            include(reach(value));
+    for (index, element) in value.get_ref().as_array().into_iter().flatten().enumerate() {
+        path.push_str(&format!("[{index}]"));
+        if find_in_value(element, span, path) {
+            return true;
         }
-    } else if let Some(array) = value.get_ref().as_array() {
-        for element in array {
-            include(reach(element));
-        }
+        path.truncate(before);
     }
-    span
-}
-
-fn find_key(table: &DeTable<'_>, name: &str, below: &str, prefix: &str) -> Option<(String, usize)> {
-    table.iter().find_map(|(key, value)| {
-        let path = match prefix {
-            "" => key.get_ref().to_string(),
-            prefix => format!("{prefix}.{}", key.get_ref()),
-        };
-        if key.get_ref() == name && path.starts_with(below) {
-            return Some((path, key.span().start));
-        }
-        find_key_in_value(value.get_ref(), name, below, &path)
-    })
-}
-
-fn find_key_in_value(
-    value: &DeValue<'_>,
-    name: &str,
-    below: &str,
-    path: &str,
-) -> Option<(String, usize)> {
-    if let Some(table) = value.as_table() {
-        return find_key(table, name, below, path);
-    }
-    value
-        .as_array()?
-        .iter()
-        .enumerate()
-        .find_map(|(index, element)| {
-            find_key_in_value(element.get_ref(), name, below, &format!("{path}[{index}]"))
-        })
+    value.span() == *span
 }
 
 #[cfg(test)]

@@ -15,9 +15,16 @@ use serde::{Deserialize, Serialize};
 pub struct Metrics {
     /// Where `GET /metrics` is answered over HTTP: an address with a port, such as `"127.0.0.1:9184"`, or
     /// the absolute path of a Unix socket. There is no password: whoever can connect can read.
-    #[garde(skip)]
+    #[garde(custom(can_be_a_socket))]
     #[schemars(with = "String")]
     pub listen: Listen,
+}
+
+fn can_be_a_socket(listen: &Listen, context: &()) -> garde::Result {
+    match listen {
+        Listen::Address(_) => Ok(()),
+        Listen::Path(path) => super::paths::socket(path, context),
+    }
 }
 
 /// An address or the path of a socket.

@@ -15,10 +15,12 @@ mod manage;
 mod metrics;
 mod needs;
 mod node;
+mod own_addresses;
 mod paths;
 mod require;
 mod rules;
 mod service;
+mod shape;
 
 #[cfg(test)]
 mod tests;

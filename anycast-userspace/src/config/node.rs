@@ -41,7 +41,7 @@ const DEFAULT_STATE_DIRECTORY: &str = "/var/lib/anycast";
 #[serde(deny_unknown_fields, default)]
 pub struct Control {
     /// The Unix socket's path. It is created with mode 0600.
-    #[garde(custom(super::paths::absolute))]
+    #[garde(custom(super::paths::socket))]
     pub socket: PathBuf,
 }
 

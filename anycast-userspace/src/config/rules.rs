@@ -15,3 +15,25 @@ pub(super) fn not_zero<C>(span: &Span, _: &C) -> garde::Result {
     }
     Ok(())
 }
+
+/// What the kernel takes for the name of a network device, of whatever length.
+pub(super) fn interface_name<C>(name: &str, _: &C) -> garde::Result {
+    let stranger = |byte: u8| byte.is_ascii_whitespace() || b"\x0b\0/:".contains(&byte);
+    if name == "." || name == ".." || name.bytes().any(stranger) {
+        return Err(garde::Error::new(format!(
+            "{name:?} names no interface: the name of one has no blank, no slash, no colon and no NUL, and is \
+             not `.` or `..`"
+        )));
+    }
+    Ok(())
+}
+
+/// A program and its arguments.
+pub(super) fn names_a_program<C>(command: &[String], _: &C) -> garde::Result {
+    match command.first() {
+        Some(program) if program.is_empty() => {
+            Err(garde::Error::new("names no program: the first is empty"))
+        }
+        Some(_) | None => Ok(()),
+    }
+}

@@ -10,6 +10,7 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use super::dataplane::{Fragments, Limits, network, prefixes};
+use super::rules::interface_name;
 use super::{Check, Damping, Hook, ManageAddresses, OnDown, Port, Require, Span, Unlisted};
 use crate::rib::{Attributes, Community};
 
@@ -24,7 +25,7 @@ pub struct Service {
     #[garde(length(min = 1, max = 63), pattern(r"^[A-Za-z0-9._-]+$"))]
     pub name: String,
     /// Its Service Addresses; an address belongs to one service alone.
-    #[garde(length(min = 1, max = MAX_ADDRESSES), custom(unicast))]
+    #[garde(length(min = 1, max = MAX_ADDRESSES), inner(custom(unicast)))]
     pub addresses: Vec<IpAddr>,
     /// What is served on them: `"udp/53"`, `"tcp/80"`, `"udp/5000-5010"`.
     #[garde(length(max = 16))]
@@ -82,7 +83,7 @@ pub struct Service {
     #[serde(default)]
     pub linger: Span,
     /// The interface that carries the addresses. Default: `"lo"`.
-    #[garde(length(min = 1, max = 15))]
+    #[garde(length(min = 1, max = 15), custom(interface_name))]
     #[serde(default = "loopback")]
     pub interface: String,
     /// Whether anycast puts the addresses on the interface, and takes away what it put there. Default: true, as
@@ -128,9 +129,13 @@ pub struct Service {
     #[serde(default = "announcers")]
     pub announce: BTreeSet<Announcer>,
     /// The prefixes to announce. Default: a host route for each address. Every prefix must hold at
-    /// least one of the addresses.
-    #[garde(custom(holds_an_address(&self.addresses)))]
-    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    /// least one of the addresses, and every address lie in one of them.
+    #[garde(inner(custom(holds_an_address(&self.addresses))))]
+    #[serde(
+        default,
+        deserialize_with = "prefixes",
+        skip_serializing_if = "Vec::is_empty"
+    )]
     pub prefixes: Vec<IpNet>,
     /// Names of the BGP peers that get the routes. Default: all.
     #[garde(inner(length(min = 1)))]
@@ -274,13 +279,13 @@ fn announcers() -> BTreeSet<Announcer> {
     BTreeSet::from([Announcer::Bgp])
 }
 
-fn unicast(addresses: &[IpAddr], _: &()) -> garde::Result {
-    match addresses.iter().find(|address| !is_announceable(address)) {
-        Some(address) => Err(garde::Error::new(format!(
+fn unicast(address: &IpAddr, _: &()) -> garde::Result {
+    if !is_announceable(address) {
+        return Err(garde::Error::new(format!(
             "{address} is not a unicast address that could be announced"
-        ))),
-        None => Ok(()),
+        )));
     }
+    Ok(())
 }
 
 /// Link-local addresses are no route's, and no packet has a mapped one.
@@ -292,20 +297,13 @@ fn is_announceable(address: &IpAddr) -> bool {
     !special && !address.is_unspecified() && !address.is_multicast() && !address.is_loopback()
 }
 
-fn holds_an_address(addresses: &[IpAddr]) -> impl FnOnce(&Vec<IpNet>, &()) -> garde::Result + '_ {
-    move |prefixes, _| {
-        for prefix in prefixes {
-            if *prefix != prefix.trunc() {
-                return Err(garde::Error::new(format!(
-                    "{prefix} has host bits set: write {}",
-                    prefix.trunc()
-                )));
-            }
-            if !addresses.iter().any(|address| prefix.contains(address)) {
-                return Err(garde::Error::new(format!(
-                    "{prefix} holds none of the service's addresses"
-                )));
-            }
+fn holds_an_address(addresses: &[IpAddr]) -> impl FnOnce(&IpNet, &()) -> garde::Result + '_ {
+    move |prefix, context| {
+        network(prefix, context)?;
+        if !addresses.iter().any(|address| prefix.contains(address)) {
+            return Err(garde::Error::new(format!(
+                "{prefix} holds none of the service's addresses"
+            )));
         }
         Ok(())
     }

@@ -1,3 +1,6 @@
+mod faults;
+mod impossible;
+
 use std::path::Path;
 
 use super::{Config, ConfigError};
@@ -53,235 +56,43 @@ fn the_example_is_accepted_and_means_what_it_says() {
     );
 }
 
-/// What stands in the good file, what replaces it, and where and what the error must say.
-struct Fault {
-    replace: &'static str,
-    by: &'static str,
-    line: usize,
-    field: &'static str,
-    says: &'static str,
+#[test]
+fn a_missing_section_is_the_field_that_is_named() {
+    let at = |header: &str| GOOD.find(header).expect(header);
+    let cases = [
+        ("node", at("[node]")..at("[dataplane]")),
+        ("dataplane", at("[dataplane]")..at("[bgp]")),
+        ("services", at("[[services]]")..GOOD.len()),
+    ];
+    for (section, range) in cases {
+        let mut text = GOOD.to_owned();
+        text.replace_range(range, "");
+        let problems = Config::parse(&text).expect_err(section);
+        let [problem] = &problems[..] else {
+            panic!("{section}: {problems:?}");
+        };
+        assert_eq!((problem.place.line, problem.place.column), (1, 1));
+        assert_eq!(problem.field, section);
+        assert_eq!(problem.message, format!("missing field `{section}`"));
+    }
 }
 
-const FAULTS: &[Fault] = &[
-    Fault {
-        replace: "name = \"city-a\"",
-        by: "name = city-a",
-        line: 2,
-        field: "",
-        says: "string",
-    },
-    Fault {
-        replace: "[node]\nname = \"city-a\"\n",
-        by: "",
-        line: 1,
-        field: "",
-        says: "missing field `node`",
-    },
-    Fault {
-        replace: "name = \"city-a\"",
-        by: "name = \"city a\"",
-        line: 2,
-        field: "node.name",
-        says: "does not match",
-    },
-    Fault {
-        replace: "interfaces = [\"eth0\"]",
-        by: "interface = \"eth0\"",
-        line: 5,
-        field: "dataplane.interface",
-        says: "unknown field `interface`",
-    },
-    Fault {
-        replace: "hold_down = \"5s\"",
-        by: "holddown = \"5s\"",
-        line: 22,
-        field: "services[0].holddown",
-        says: "unknown field `holddown`",
-    },
-    Fault {
-        replace: "query = \"city.example.\"",
-        by: "query = \"city.example.\"\nqueri = \"x\"",
-        line: 30,
-        field: "services[0].checks[0].queri",
-        says: "unknown field `queri`",
-    },
-    Fault {
-        replace: "type = \"dns\"",
-        by: "type = \"dnss\"",
-        line: 26,
-        field: "services[0].checks[0].type",
-        says: "unknown variant `dnss`",
-    },
-    Fault {
-        replace: "addresses = [\"192.168.251.1\"]",
-        by: "addresses = [\"192.168.250.1\"]",
-        line: 33,
-        field: "services[1].addresses[0]",
-        says: "taken already, by services[0].addresses[0]",
-    },
-    Fault {
-        replace: "addresses = [\"192.168.251.1\"]",
-        by: "addresses = [\"192.168.251.256\"]",
-        line: 33,
-        field: "services[1].addresses[0]",
-        says: "IP address",
-    },
-    Fault {
-        replace: "addresses = [\"192.168.251.1\"]",
-        by: "addresses = []",
-        line: 33,
-        field: "services[1].addresses",
-        says: "length is lower than 1",
-    },
-    Fault {
-        replace: "addresses = [\"192.168.251.1\"]",
-        by: "addresses = [\"224.0.0.1\"]",
-        line: 33,
-        field: "services[1].addresses",
-        says: "224.0.0.1 is not a unicast address",
-    },
-    Fault {
-        replace: "name = \"web\"",
-        by: "name = \"dns\"",
-        line: 32,
-        field: "services[1].name",
-        says: "the name `dns` is taken already, by services[0].name",
-    },
-    Fault {
-        replace: "\"192.168.250.0/24\"",
-        by: "\"192.168.250.0/33\"",
-        line: 20,
-        field: "services[0].prefixes[0]",
-        says: "",
-    },
-    Fault {
-        replace: "\"192.168.250.0/24\"",
-        by: "\"192.168.250.7/24\"",
-        line: 20,
-        field: "services[0].prefixes",
-        says: "192.168.250.7/24 has host bits set: write 192.168.250.0/24",
-    },
-    Fault {
-        replace: "\"192.168.250.0/24\"",
-        by: "\"10.0.0.0/8\"",
-        line: 20,
-        field: "services[0].prefixes",
-        says: "10.0.0.0/8 holds none of the service's addresses",
-    },
-    Fault {
-        replace: "ports = [\"tcp/80\"]",
-        by: "ports = [\"tcp/65536\"]",
-        line: 34,
-        field: "services[1].ports[0]",
-        says: "ports go from 1 to 65535",
-    },
-    Fault {
-        replace: "ports = [\"tcp/80\"]",
-        by: "ports = [\"80\"]",
-        line: 34,
-        field: "services[1].ports[0]",
-        says: "is not a port",
-    },
-    Fault {
-        replace: "hold_down = \"5s\"",
-        by: "hold_down = \"5 parsecs\"",
-        line: 22,
-        field: "services[0].hold_down",
-        says: "is not a duration",
-    },
-    Fault {
-        replace: "hold_down = \"5s\"",
-        by: "hold_down = \"-5s\"",
-        line: 22,
-        field: "services[0].hold_down",
-        says: "negative",
-    },
-    Fault {
-        replace: "hold_down = \"5s\"",
-        by: "hold_down = \"9999999h\"",
-        line: 22,
-        field: "services[0].hold_down",
-        says: "longer than a century",
-    },
-    Fault {
-        replace: "hold_down = \"5s\"",
-        by: "maintenance_file = \"dns.maintenance\"",
-        line: 22,
-        field: "services[0].maintenance_file",
-        says: "`dns.maintenance` is not an absolute path",
-    },
-    Fault {
-        replace: "hold_down = \"5s\"",
-        by: "on_maintenance = \"drained\"",
-        line: 22,
-        field: "services[0].on_maintenance",
-        says: "expected `drain` or `disable`",
-    },
-    Fault {
-        replace: "hold_down = \"5s\"",
-        by: "on_disabled = \"announce\"",
-        line: 22,
-        field: "services[0].on_disabled",
-        says: "expected `withdraw` or `advertise`",
-    },
-    Fault {
-        replace: "name = \"city-a\"",
-        by: "name = \"city-a\"\nstate_directory = \"state\"",
-        line: 3,
-        field: "node.state_directory",
-        says: "`state` is not an absolute path",
-    },
-    Fault {
-        replace: "hold_down = \"5s\"",
-        by: "hold_down = 5",
-        line: 22,
-        field: "services[0].hold_down",
-        says: "expected a",
-    },
-    Fault {
-        replace: "interval = \"100ms\"",
-        by: "interval = \"1ms\"",
-        line: 27,
-        field: "services[0].checks[0].interval",
-        says: "too short",
-    },
-    Fault {
-        replace: "peers = [\"r1\"]",
-        by: "peers = [\"r2\"]",
-        line: 21,
-        field: "services[0].peers[0]",
-        says: "no peer in [bgp] is named `r2`",
-    },
-    Fault {
-        replace: "hold_down = \"5s\"",
-        by: "require = { at_least = 2 }",
-        line: 22,
-        field: "services[0].require",
-        says: "at least 2",
-    },
-    Fault {
-        replace: "remote_as = 65001",
-        by: "remote_as = 0",
-        line: 14,
-        field: "bgp.peers[0].remote_as",
-        says: "RFC 7607",
-    },
-];
-
 #[test]
-fn every_fault_is_named_with_its_line_and_field() {
-    for fault in FAULTS {
-        assert!(GOOD.contains(fault.replace), "{}", fault.replace);
-        let text = GOOD.replacen(fault.replace, fault.by, 1);
-        let problems = Config::parse(&text).expect_err(fault.by);
-        let found = problems
-            .iter()
-            .find(|problem| problem.field == fault.field && problem.message.contains(fault.says));
-        match found {
-            Some(problem) => assert_eq!(problem.place.line, fault.line, "{}", fault.by),
-            None => panic!("`{}` gives {problems:#?}", fault.by),
-        }
-    }
+fn a_file_that_is_no_text_is_told_with_line_and_column() {
+    let mut bytes = GOOD.replace("city-a", "\u{e9}-?").into_bytes();
+    let mark = bytes.iter().position(|byte| *byte == b'?').expect("a mark");
+    bytes[mark] = 0xff;
+    let directory = tempfile::tempdir().expect("a directory");
+    let path = directory.path().join("anycast.toml");
+    std::fs::write(&path, bytes).expect("written");
+    let error = Config::load(&path).expect_err("no text");
+    assert_eq!(
+        error.to_string(),
+        format!(
+            "{}:2:11: is not UTF-8 from the byte 0xff on",
+            path.display()
+        )
+    );
 }
 
 #[test]

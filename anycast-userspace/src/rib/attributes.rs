@@ -1,6 +1,6 @@
 //! The path attributes that an operator chooses for a route.
 
-use std::net::{Ipv4Addr, Ipv6Addr};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
@@ -64,13 +64,27 @@ pub struct Attributes {
 #[serde(deny_unknown_fields, default)]
 pub struct NextHop {
     /// Next hop of IPv4 prefixes.
-    #[garde(skip)]
+    #[garde(inner(custom(|v4: &Ipv4Addr, _: &()| router((*v4).into()))))]
     #[serde(skip_serializing_if = "Option::is_none")]
     pub ipv4: Option<Ipv4Addr>,
     /// Next hop of IPv6 prefixes.
-    #[garde(skip)]
+    #[garde(inner(custom(|v6: &Ipv6Addr, _: &()| router((*v6).into()))))]
     #[serde(skip_serializing_if = "Option::is_none")]
     pub ipv6: Option<Ipv6Addr>,
+}
+
+/// A next hop is one router (RFC 4271 §5.1.3).
+fn router(address: IpAddr) -> garde::Result {
+    let special = match address {
+        IpAddr::V4(v4) => v4.is_broadcast(),
+        IpAddr::V6(v6) => v6.to_ipv4_mapped().is_some(),
+    };
+    if special || address.is_unspecified() || address.is_multicast() {
+        return Err(garde::Error::new(format!(
+            "{address} is not the address of one router"
+        )));
+    }
+    Ok(())
 }
 
 impl NextHop {

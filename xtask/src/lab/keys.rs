@@ -4,6 +4,7 @@ use anycast_tests::lab::Lab;
 use anycast_tests::lab::node::SERVICE;
 use anycast_tests::lab::topology::City;
 use ratatui::crossterm::event::{KeyCode, KeyEvent, KeyEventKind, KeyModifiers};
+use serde_json::Value;
 
 /// What a key asks for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -58,7 +59,6 @@ pub(super) struct Hand {
     pub(super) city: City,
     pub(super) said: String,
     cut: [bool; 2],
-    drained: [bool; 2],
 }
 
 impl Default for Hand {
@@ -67,7 +67,6 @@ impl Default for Hand {
             city: City::A,
             said: String::new(),
             cut: [false; 2],
-            drained: [false; 2],
         }
     }
 }
@@ -86,8 +85,8 @@ impl Hand {
         };
     }
 
-    /// What the key would do now, for the help line.
-    pub(super) fn label(&self, action: Action, lab: &Lab) -> &'static str {
+    /// What the key would do now, for the help line. `status` is what the city's controller says of itself.
+    pub(super) fn label(&self, action: Action, lab: &Lab, status: Option<&Value>) -> &'static str {
         let node = lab.node(self.city);
         let choose = |broken: bool, mend: &'static str, break_it: &'static str| {
             if broken { mend } else { break_it }
@@ -98,7 +97,7 @@ impl Hand {
             Action::KillDns => choose(!node.dns_runs(), "start NSD", "kill NSD"),
             Action::HangDns => choose(node.dns_hangs(), "let NSD go on", "hang NSD"),
             Action::CutLink => choose(self.has_cut(self.city), "mend the link", "cut the link"),
-            Action::Drain => choose(self.drained[self.city as usize], "undrain", "drain"),
+            Action::Drain => choose(status.is_some_and(is_drained), "undrain", "drain"),
             Action::KillController => {
                 choose(!node.controller_runs(), "start anycast", "kill -9 anycast")
             }
@@ -110,7 +109,10 @@ impl Hand {
 
     fn attempt(&mut self, action: Action, lab: &mut Lab) -> anyhow::Result<String> {
         let city = self.city;
-        let did = format!("{city}: {}", self.label(action, lab));
+        // What the view has heard may be half a second old.
+        let status = (action == Action::Drain).then(|| lab.node(city).control().status());
+        let status = status.transpose()?;
+        let did = format!("{city}: {}", self.label(action, lab, status.as_ref()));
         match action {
             Action::Quit => {}
             Action::OtherCity => {
@@ -139,16 +141,14 @@ impl Hand {
                 self.cut[city as usize] = cut;
             }
             Action::Drain => {
-                let drain = !self.drained[city as usize];
-                let command = if drain { "drain" } else { "undrain" };
+                let drained = status.as_ref().is_some_and(is_drained);
+                let command = if drained { "undrain" } else { "drain" };
                 lab.node(city).control().run(&[command, SERVICE])?;
-                self.drained[city as usize] = drain;
             }
             Action::KillController | Action::StopController => {
                 let (node, namespace) = lab.node_mut(city);
                 if !node.controller_runs() {
                     node.start_controller(namespace)?;
-                    self.drained[city as usize] = false;
                 } else if action == Action::KillController {
                     node.kill_controller()?;
                 } else {
@@ -161,9 +161,55 @@ impl Hand {
     }
 }
 
+/// Whether the lab's service has been drained by command: that outlives the controller.
+fn is_drained(status: &Value) -> bool {
+    let list = |list: &Value| list.as_array().cloned().unwrap_or_default();
+    list(&status["services"])
+        .iter()
+        .filter(|service| service["name"] == SERVICE)
+        .flat_map(|service| list(&service["words"]))
+        .any(|word| word["word"] == "drained" && word["source"] == "command")
+}
+
 #[cfg(test)]
 mod tests {
+    use serde_json::json;
+
     use super::*;
+
+    #[test]
+    fn the_drain_key_goes_by_the_words_that_the_controller_knows_of() {
+        let drained = json!({ "word": "drained", "source": "command", "reason": "" });
+        let cases = [
+            (json!({}), false),
+            (
+                json!({ "services": [{ "name": SERVICE, "state": "draining" }] }),
+                false,
+            ),
+            (
+                json!({ "services": [{ "name": SERVICE, "words": [] }] }),
+                false,
+            ),
+            (
+                json!({ "services": [{ "name": SERVICE, "words": [drained] }] }),
+                true,
+            ),
+            (
+                json!({ "services": [{ "name": "other", "words": [drained] }] }),
+                false,
+            ),
+            (
+                json!({ "services": [{ "name": SERVICE, "words": [
+                    { "word": "disabled", "source": "command" },
+                    { "word": "drained", "source": "maintenance_file" },
+                ] }] }),
+                false,
+            ),
+        ];
+        for (status, want) in cases {
+            assert_eq!(is_drained(&status), want, "{status}");
+        }
+    }
 
     #[test]
     fn each_key_of_the_help_line_does_what_it_says() {

@@ -36,7 +36,7 @@ pub(super) fn draw(frame: &mut Frame<'_>, lab: &Lab, board: &Board, hand: &Hand)
     }
     draw_routers(frame, rows[2], lab);
     draw_events(frame, rows[3], lab);
-    draw_keys(frame, rows[4], lab, hand);
+    draw_keys(frame, rows[4], lab, board, hand);
 }
 
 fn color(city: City) -> Color {
@@ -220,14 +220,15 @@ fn draw_events(frame: &mut Frame<'_>, area: Rect, lab: &Lab) {
     frame.render_widget(Paragraph::new(lines).block(block), area);
 }
 
-fn draw_keys(frame: &mut Frame<'_>, area: Rect, lab: &Lab, hand: &Hand) {
+fn draw_keys(frame: &mut Frame<'_>, area: Rect, lab: &Lab, board: &Board, hand: &Hand) {
+    let status = board.status(hand.city);
     let lines: Vec<_> = Action::KEYS
         .chunks(Action::KEYS.len().div_ceil(2))
         .map(|half| {
             let keys = half.iter().flat_map(|(key, action)| {
                 [
                     Span::raw(format!("{key:>5} ")).bold(),
-                    Span::raw(format!("{:17}", hand.label(*action, lab))),
+                    Span::raw(format!("{:17}", hand.label(*action, lab, status.as_ref()))),
                 ]
             });
             Line::from_iter(keys)

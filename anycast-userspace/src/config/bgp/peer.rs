@@ -11,6 +11,9 @@ use super::rule;
 use super::{AoKey, Bgp, Family, OverridesByState, PORT, Password, RemoteAs, Role};
 use crate::config::Span;
 use crate::config::bfd::Bfd;
+use crate::config::dataplane::prefix;
+use crate::config::paths::absolute;
+use crate::config::rules::interface_name;
 use crate::rib::{Community, NextHop};
 
 /// The most sessions of one prefix, unless `limit` says otherwise.
@@ -31,7 +34,11 @@ pub struct Peer {
     /// Every address of this prefix may connect, up to `limit` of them; we connect to none. Each session
     /// is shown as `NAME@ADDRESS` while it lasts.
     #[garde(inner(custom(rule::many_hosts)))]
-    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[serde(
+        default,
+        deserialize_with = "prefix",
+        skip_serializing_if = "Option::is_none"
+    )]
     pub prefix: Option<IpNet>,
     /// The most sessions of `prefix` at a time. Default: 100.
     #[garde(inner(range(min = 1, max = 10_000)))]
@@ -51,11 +58,11 @@ pub struct Peer {
     pub source: Option<IpAddr>,
     /// The interface of a link-local `address`. Without `address`: the one router at the other end of
     /// this interface, found by router advertisements, or when it connects (unnumbered).
-    #[garde(inner(length(min = 1, max = 15)))]
+    #[garde(inner(length(min = 1, max = 15), custom(interface_name)))]
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub interface: Option<String>,
     /// The device that the session is bound to: a VRF, or an interface.
-    #[garde(inner(length(min = 1, max = 15)))]
+    #[garde(inner(length(min = 1, max = 15), custom(interface_name)))]
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub device: Option<String>,
     /// Wait for the peer to connect; never connect to it.
@@ -85,7 +92,7 @@ pub struct Peer {
     pub families: Vec<Family>,
     /// Next hops towards this peer, where a service sets none. Default: our address of the session;
     /// for the other family, an address of the session's interface.
-    #[garde(skip)]
+    #[garde(dive)]
     #[serde(default)]
     pub next_hop: NextHop,
     /// Shared secret of TCP MD5 signatures (RFC 2385).
@@ -93,7 +100,7 @@ pub struct Peer {
     #[serde(default)]
     pub password: Option<Password>,
     /// File that holds the shared secret: its first line.
-    #[garde(skip)]
+    #[garde(inner(custom(absolute)))]
     #[serde(default)]
     pub password_file: Option<PathBuf>,
     /// TCP-AO keys (RFC 5925), the preferred one first; needs a kernel that has it. Not with `password`.
@@ -255,6 +262,13 @@ impl Peer {
             .filter(|(broken, ..)| *broken)
             .map(|(_, field, message)| (field, message.to_owned()))
             .collect();
+        if self.retry > self.retry_max {
+            let fault = format!(
+                "{} is longer than `retry_max`, {}",
+                self.retry, self.retry_max
+            );
+            found.push(("retry", fault));
+        }
         if let Some(fault) = self.remote_as.fault(bgp.local_as) {
             found.push(("remote_as", fault));
         }

@@ -1,6 +1,6 @@
 //! What a single field of `[bgp]` must keep.
 
-use std::net::{IpAddr, Ipv4Addr};
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::path::PathBuf;
 
 use ipnet::IpNet;
@@ -27,6 +27,15 @@ pub(super) fn router_id(id: &Ipv4Addr, _: &()) -> garde::Result {
         return Err(garde::Error::new(
             "0.0.0.0 is not a BGP Identifier (RFC 6286)",
         ));
+    }
+    Ok(())
+}
+
+pub(super) fn can_be_reached(listen: &SocketAddr, _: &()) -> garde::Result {
+    if listen.port() == 0 {
+        return Err(garde::Error::new(format!(
+            "`{listen}`: nobody could find port 0; the port of BGP is 179"
+        )));
     }
     Ok(())
 }
@@ -60,7 +69,15 @@ pub(super) fn positive(span: &Span, _: &()) -> garde::Result {
 
 pub(super) fn host(interface: &Option<String>) -> impl FnOnce(&IpAddr, &()) -> garde::Result + '_ {
     move |address, ()| {
-        if address.is_unspecified() || address.is_multicast() {
+        if let IpAddr::V6(v6) = address
+            && let Some(v4) = v6.to_ipv4_mapped()
+        {
+            return Err(garde::Error::new(format!(
+                "is IPv4 written as IPv6: write {v4}"
+            )));
+        }
+        let broadcast = *address == IpAddr::V4(Ipv4Addr::BROADCAST);
+        if address.is_unspecified() || address.is_multicast() || broadcast {
             return Err(garde::Error::new("is not the address of one host"));
         }
         if is_link_local(*address) && interface.is_none() {

@@ -57,7 +57,7 @@ pub struct AoKey {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub secret: Option<Password>,
     /// File that holds the shared secret: its first line.
-    #[garde(skip)]
+    #[garde(inner(custom(crate::config::paths::absolute)))]
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub secret_file: Option<PathBuf>,
 }

@@ -4,6 +4,7 @@ use std::net::IpAddr;
 
 use super::Tls;
 use super::check_type;
+use super::values::is_authority;
 
 check_type! {
     /// One call of `grpc.health.v1.Health/Check` (gRPC Health Checking Protocol) over a connection of its
@@ -28,15 +29,5 @@ check_type! {
         #[garde(dive)]
         #[serde(default, skip_serializing_if = "Option::is_none")]
         pub tls: Option<Tls>,
-    }
-}
-
-fn is_authority<C>(text: &str, _: &C) -> garde::Result {
-    let parsed: Result<http::uri::Authority, _> = text.parse();
-    match parsed {
-        Ok(authority) if !text.contains('@') && !authority.host().is_empty() => Ok(()),
-        Ok(_) | Err(_) => Err(garde::Error::new(format!(
-            "`{text}` is not an authority: write a name or an address, with a port if it matters"
-        ))),
     }
 }

@@ -9,7 +9,7 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use super::check_type;
-use super::values::{Pattern, StatusRange};
+use super::values::{Pattern, StatusRange, is_authority};
 
 check_type! {
     /// One HTTP/1.1 request over a connection of its own. Redirections are not followed.
@@ -31,7 +31,7 @@ check_type! {
         #[serde(default = "root")]
         pub path: String,
         /// The Host header (default: the address).
-        #[garde(inner(custom(is_header_value)))]
+        #[garde(inner(custom(is_authority)))]
         #[serde(default, skip_serializing_if = "Option::is_none")]
         pub host: Option<String>,
         /// Further request headers.

@@ -8,7 +8,7 @@ use serde::{Deserialize, Serialize};
 
 use super::check_type;
 use crate::config::paths::absolute;
-use crate::config::rules::has_no_nul;
+use crate::config::rules::{has_no_nul, names_a_program};
 
 check_type! {
     /// A command whose exit code is the verdict. It runs in a process group of its own, without a
@@ -19,7 +19,7 @@ check_type! {
     /// `ANYCAST_ADDRESSES` (separated by spaces).
     pub struct ExecCheck {
         /// The program, then its arguments.
-        #[garde(length(min = 1), inner(custom(has_no_nul)))]
+        #[garde(length(min = 1), custom(names_a_program), inner(custom(has_no_nul)))]
         pub command: Vec<String>,
         /// Variables to set besides those of the daemon.
         #[garde(custom(are_variables))]

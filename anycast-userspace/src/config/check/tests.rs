@@ -105,6 +105,10 @@ fn errors_name_the_field_and_what_is_wrong_with_it() {
             "type = \"http\"\nbody_matches = \"(\"",
             "`(` is not a regular expression",
         ),
+        (
+            "type = \"http\"\nhost = \"a b\"",
+            "host: `a b` is not an authority",
+        ),
         ("type = \"grpc\"", "missing field `port`"),
         (
             "type = \"grpc\"\nport = 1\nauthority = \"a b\"",
@@ -153,6 +157,10 @@ fn errors_name_the_field_and_what_is_wrong_with_it() {
         (
             "type = \"exec\"\ncommand = []",
             "command: length is lower than 1",
+        ),
+        (
+            "type = \"exec\"\ncommand = [\"\"]",
+            "command: names no program",
         ),
         (
             "type = \"exec\"\ncommand = [\"a\"]\ndirectory = \"tmp\"",

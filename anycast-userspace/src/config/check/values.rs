@@ -1,4 +1,4 @@
-//! Small values that are written as strings: HTTP status ranges and patterns.
+//! Small values that are written as strings: HTTP status ranges, patterns and authorities.
 
 use std::borrow::Cow;
 use std::fmt;
@@ -75,6 +75,17 @@ impl FromStr for Pattern {
 impl fmt::Display for Pattern {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(self.0.as_str())
+    }
+}
+
+/// A host, with a port if it matters (RFC 9110 §7.2).
+pub(super) fn is_authority<C>(text: &str, _: &C) -> garde::Result {
+    let parsed: Result<http::uri::Authority, _> = text.parse();
+    match parsed {
+        Ok(authority) if !text.contains('@') && !authority.host().is_empty() => Ok(()),
+        Ok(_) | Err(_) => Err(garde::Error::new(format!(
+            "`{text}` is not an authority: write a name or an address, with a port if it matters"
+        ))),
     }
 }
 

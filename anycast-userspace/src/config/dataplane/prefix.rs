@@ -1,8 +1,8 @@
-//! Lists of prefixes: sources that are allowed, denied, or exempt from limits.
+//! Prefixes, and lists of them: sources that are allowed, denied, or exempt from limits.
 //!
-//! A list is a set: the order of its entries, and how often one is named, mean nothing. Both families may
-//! stand in one list. Prefixes may overlap, within a list and between lists: what is allowed wins.
-//! Refused is what has no clear meaning: host bits, an address without a length, and IPv4 in the guise
+//! A list of sources is a set: the order of its entries, and how often one is named, mean nothing. Both
+//! families may stand in one list. Prefixes may overlap, within a list and between lists: what is allowed
+//! wins. What is announced, and the prefixes of peers, are written alike. Refused is what has no clear meaning: host bits, an address without a length, and IPv4 in the guise
 //! of IPv6, which no packet has for a source.
 
 use std::borrow::Cow;
@@ -41,6 +41,15 @@ pub fn network(prefix: &IpNet, _: &()) -> garde::Result {
 pub fn prefixes<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Vec<IpNet>, D::Error> {
     let entries = Vec::<Entry>::deserialize(deserializer)?;
     Ok(entries.into_iter().map(|Entry(prefix)| prefix).collect())
+}
+
+/// Reads a prefix that may be absent.
+///
+/// # Errors
+/// Names the prefix that was probably meant.
+pub fn prefix<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<IpNet>, D::Error> {
+    let entry = Option::<Entry>::deserialize(deserializer)?;
+    Ok(entry.map(|Entry(prefix)| prefix))
 }
 
 struct Entry(IpNet);

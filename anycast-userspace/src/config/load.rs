@@ -161,6 +161,15 @@ fn within_service(
         "check name",
         problems,
     );
+    unique(
+        service
+            .protocols
+            .iter()
+            .enumerate()
+            .map(|(at, protocol)| (format!("{path}.protocols[{at}]"), *protocol)),
+        "protocol",
+        problems,
+    );
     for (at, check) in service.checks.iter().enumerate() {
         if let Check::Listener(listener) = check
             && let Err(message) = listener.watched(&service.ports)

@@ -16,6 +16,7 @@ use tokio::time::timeout;
 
 use super::Options;
 use super::announcements::announcements;
+use super::maps::in_the_maps;
 use super::peers::Peers;
 use super::plane::{CountedAddresses, LoadedPlane};
 use super::signals::Signals;
@@ -29,7 +30,7 @@ use crate::config::{Announcer, Config, Hook, OnDisabled, Service};
 use crate::control::protocol::InterfaceStatus;
 use crate::control::server::{self, Server};
 use crate::controller::{Channels, Controller, Facts, ServiceSettings, ShowAddresses, ShowPeers};
-use crate::dataplane::{self, DataPlane};
+use crate::dataplane::DataPlane;
 use crate::decision::{Orders, Pace};
 use crate::health;
 use crate::hooks::{self, RunningHooks};
@@ -191,13 +192,7 @@ impl Node {
             None => DataPlane::load(&config.dataplane)?,
             Some(one_of) => DataPlane::load_tracing(&config.dataplane, one_of)?,
         });
-        plane.apply(&dataplane::Desired {
-            services: config.services.iter().map(in_the_maps).collect(),
-            identity: Some(config.node.name.clone()),
-            allow: config.dataplane.allow.clone(),
-            deny: config.dataplane.deny.clone(),
-            exempt: config.dataplane.exempt.clone(),
-        })?;
+        plane.apply(&in_the_maps(config))?;
         if options.trace_verdicts.is_some() {
             self.verdicts = Some(VerdictReader::start(plane.verdict_log()?)?);
         }
@@ -305,24 +300,6 @@ fn hooks_of(config: &Config) -> impl Iterator<Item = (String, Vec<Hook>)> {
         .services
         .iter()
         .map(|service| (service.name.clone(), service.hooks.clone()))
-}
-
-fn in_the_maps(service: &Service) -> dataplane::Service {
-    dataplane::Service {
-        name: service.name.clone(),
-        addresses: service.addresses.clone(),
-        ports: service.ports.clone(),
-        on_down: service.on_down,
-        unlisted: service.unlisted,
-        state: dataplane::State::Init,
-        protocols: service.protocols.clone(),
-        fragments: service.fragments,
-        neighbor: service.neighbor,
-        identity: service.identity,
-        allow: service.allow.clone(),
-        deny: service.deny.clone(),
-        limits: service.limits,
-    }
 }
 
 fn to_the_controller(service: &Service, id: u32, peers: &[Peer]) -> ServiceSettings {

@@ -16,11 +16,20 @@ use super::{Announcer, Check, Config, ConfigError, Problem, Service};
 impl Config {
     /// Reads and validates a file.
     pub fn load(path: &Path) -> Result<Self, ConfigError> {
+        Self::load_with(path, |_| Vec::new())
+    }
+
+    /// Reads and validates a file, by rules of the caller's as well: asked of a file that is good by all
+    /// others, they give pairs of a field's path and a message.
+    pub fn load_with(
+        path: &Path,
+        further: impl FnOnce(&Self) -> Vec<(String, String)>,
+    ) -> Result<Self, ConfigError> {
         let text = fs::read_to_string(path).map_err(|source| ConfigError::Read {
             path: path.to_owned(),
             source,
         })?;
-        Self::parse(&text).map_err(|problems| ConfigError::Invalid {
+        Self::parse_with(&text, further).map_err(|problems| ConfigError::Invalid {
             path: path.to_owned(),
             problems,
         })
@@ -28,6 +37,13 @@ impl Config {
 
     /// Parses and validates a text. What is wrong comes in the order of the text.
     pub fn parse(text: &str) -> Result<Self, Vec<Problem>> {
+        Self::parse_with(text, |_| Vec::new())
+    }
+
+    fn parse_with(
+        text: &str,
+        further: impl FnOnce(&Self) -> Vec<(String, String)>,
+    ) -> Result<Self, Vec<Problem>> {
         let places = Places::parse(text).map_err(|error| vec![syntax_problem(text, &error)])?;
         let config: Self =
             toml::from_str(text).map_err(|error| vec![shape_problem(text, &places, &error)])?;
@@ -48,6 +64,10 @@ impl Config {
                 .into_iter()
                 .map(|(field, message)| at(field, message)),
         );
+        if problems.is_empty() {
+            let found = further(&config).into_iter();
+            problems.extend(found.map(|(field, message)| at(field, message)));
+        }
         if problems.is_empty() {
             return Ok(config);
         }

@@ -2,6 +2,7 @@
 //! order. It makes no decisions of its own.
 
 mod announcements;
+mod interfaces;
 mod maps;
 mod node;
 mod peers;

@@ -16,6 +16,7 @@ use tokio::time::timeout;
 
 use super::Options;
 use super::announcements::announcements;
+use super::interfaces::statuses;
 use super::maps::in_the_maps;
 use super::peers::Peers;
 use super::plane::{CountedAddresses, LoadedPlane};
@@ -34,6 +35,7 @@ use crate::dataplane::DataPlane;
 use crate::decision::{Orders, Pace};
 use crate::health;
 use crate::hooks::{self, RunningHooks};
+use crate::links;
 use crate::listener::Watcher;
 use crate::metrics::server::{self as metrics_server, Listener};
 use crate::metrics::{self, MeasurePeers, Metrics};
@@ -71,7 +73,8 @@ impl Node {
         metrics_listener: Option<Listener>,
         signals: Signals,
     ) -> anyhow::Result<()> {
-        let interfaces = self.load(config, options)?;
+        let (shown, interfaces) = watch::channel(self.load(config, options)?);
+        let links = links::follow().await?;
         self.add_addresses(config).await?;
         let mut settings: Vec<ServiceSettings> = self.settings(config)?;
         let mut words = OperatorsWords::gather(config);
@@ -105,7 +108,9 @@ impl Node {
         let (keeper, saved) = words.start(words_seen, file_reports);
 
         self.peers.start(config, &routes_seen, peer_reports).await?;
-        self.start_writer(&settings, modes_seen, map_reports, counter_requests)?;
+        let plane = self.plane(&settings, shown)?;
+        let writing = writer::run(plane, modes_seen, links, map_reports, counter_requests);
+        self.writer = Some(tokio::spawn(writing));
         self.start_checks(config, &check_reports);
         self.sockets = sockets::watch(config, &settings, &check_reports)?;
         // The checks hold their own senders: the channel ends with the last of them.
@@ -196,26 +201,14 @@ impl Node {
         if options.trace_verdicts.is_some() {
             self.verdicts = Some(VerdictReader::start(plane.verdict_log()?)?);
         }
-        config
-            .dataplane
-            .interfaces
-            .iter()
-            .map(|interface| {
-                let attachment = plane.attach(interface, config.dataplane.mode)?;
-                let status = InterfaceStatus {
-                    name: attachment.interface.clone(),
-                    mode: attachment.mode.as_str().to_owned(),
-                    note: attachment.fallback.clone(),
-                };
-                tracing::info!(
-                    interface,
-                    mode = status.mode,
-                    note = status.note,
-                    "attached"
-                );
-                Ok(status)
-            })
-            .collect()
+        for interface in &config.dataplane.interfaces {
+            plane.attach(interface, config.dataplane.mode)?;
+        }
+        let statuses = statuses(plane);
+        for InterfaceStatus { name, mode, note } in &statuses {
+            tracing::info!(interface = name, mode, note, "attached");
+        }
+        Ok(statuses)
     }
 
     fn show_addresses(&self, config: &Config) -> Option<Arc<dyn ShowAddresses>> {
@@ -261,20 +254,17 @@ impl Node {
             .collect()
     }
 
-    fn start_writer(
+    /// The loaded data plane, for the writer.
+    fn plane(
         &mut self,
         settings: &[ServiceSettings],
-        modes: watch::Receiver<Modes>,
-        reports: mpsc::Sender<planes::MapReport>,
-        requests: mpsc::Receiver<planes::CountersRequest>,
-    ) -> anyhow::Result<()> {
+        shown: watch::Sender<Vec<InterfaceStatus>>,
+    ) -> anyhow::Result<LoadedPlane> {
         let plane = self.idle_plane.take().context("the data plane is loaded")?;
         let addresses = settings
             .iter()
             .map(|service| Arc::clone(&service.addresses));
-        let plane = LoadedPlane::new(plane, addresses);
-        self.writer = Some(tokio::spawn(writer::run(plane, modes, reports, requests)));
-        Ok(())
+        Ok(LoadedPlane::new(plane, addresses, shown))
     }
 
     fn start_checks(&mut self, config: &Config, reports: &mpsc::Sender<checks::Report>) {

@@ -10,6 +10,7 @@ mod attach;
 mod counters;
 mod desired;
 mod error;
+mod follow;
 mod identity;
 mod lists;
 mod loader;
@@ -39,6 +40,7 @@ pub use trace::VerdictLog;
 use crate::config::dataplane::{DataPlane as Settings, Mode};
 use attach::Held;
 use desired::Ids;
+use follow::Macs;
 use loader::{Loaded, MAPS, Purpose};
 use maps::Maps;
 use pins::PinDirectory;
@@ -61,6 +63,8 @@ pub struct DataPlane {
     /// Ids of the services of the desired state, in its order.
     order: Vec<u32>,
     installed: Contents,
+    /// What the map of interfaces holds.
+    macs: Macs,
     settings: Settings,
     features: u64,
     /// One of how many verdicts is logged, if any.
@@ -106,6 +110,7 @@ impl DataPlane {
                 ids: Ids::default(),
                 order: Vec::new(),
                 installed: Contents::default(),
+                macs: Macs::new(),
                 settings: settings.clone(),
                 features,
                 trace,
@@ -156,6 +161,7 @@ impl DataPlane {
         let held = attach::attach(self.serving.program_mut()?, interface, mode, multi_buffer)?;
         if let Some(mac) = attach::mac_of(interface) {
             self.maps.set_mac(held.attachment.index, mac)?;
+            self.macs.insert(held.attachment.index, mac);
         }
         let place = self.attached.len();
         self.attached.push(held);
@@ -172,6 +178,7 @@ impl DataPlane {
         };
         let held = self.attached.remove(place);
         self.maps.forget_mac(held.attachment.index);
+        self.macs.remove(&held.attachment.index);
         true
     }
 
@@ -181,7 +188,7 @@ impl DataPlane {
     }
 
     /// Teaches the program the MAC address that an interface answers ARP and neighbour discovery with.
-    /// [`DataPlane::attach`] does it; this is for an address that has changed since.
+    /// [`DataPlane::attach`] and [`DataPlane::follow`] do it; this is for interfaces that they do not know of.
     ///
     /// # Errors
     /// [`DataPlaneError::Map`].

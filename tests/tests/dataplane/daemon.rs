@@ -21,6 +21,11 @@ impl Daemon {
     /// Starts it on the interface `left`, with further lines for `[dataplane]` and further arguments, and
     /// waits until its service is up.
     pub(crate) fn start(dataplane: &str, arguments: &[&str]) -> Self {
+        Self::start_with(dataplane, "", arguments)
+    }
+
+    /// As [`Daemon::start`], with further lines for the service.
+    pub(crate) fn start_with(dataplane: &str, service: &str, arguments: &[&str]) -> Self {
         let directory = tempfile::tempdir().unwrap();
         let config = directory.path().join("anycast.toml");
         let text = format!(
@@ -41,6 +46,7 @@ name = "dns"
 addresses = ["192.168.250.1", "192.168.251.1", "fd00:250::1", "fd00:251::1"]
 ports = ["udp/53"]
 announce = []
+{service}
 
 [[services.checks]]
 name = "always"

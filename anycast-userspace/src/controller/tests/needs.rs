@@ -29,7 +29,7 @@ pub(super) fn controller(services: &[(&str, &[&str])]) -> Controller {
     });
     let facts = Facts {
         node: "test".to_owned(),
-        interfaces: Vec::new(),
+        interfaces: watch::channel(Vec::new()).1,
         peers: Arc::new(NoPeers),
         addresses: None,
     };

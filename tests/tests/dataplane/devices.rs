@@ -1,0 +1,115 @@
+//! The daemon on devices that change under it: another MAC address, gone and made anew.
+
+use std::time::Duration;
+
+use anycast_tests::wait;
+
+use crate::daemon::Daemon;
+use crate::live::{Client, Link};
+use crate::tools::{bpftool, in_a_namespace, ip_tool};
+
+const WAIT: Duration = Duration::from_secs(10);
+/// On the client's link: neighbours ask for it.
+const ON_LINK: [&str; 2] = ["192.168.251.1", "fd00:251::1"];
+
+/// Generic, so that answers reach the other end of the veth pair without a program there.
+fn daemon() -> Daemon {
+    Daemon::start_with("mode = \"generic\"", "neighbor = true", &[])
+}
+
+/// The link layer address that the client learns for an address, asking anew.
+fn learned(client: &Client, address: &str) -> String {
+    client.says("ip neighbor flush dev right");
+    client.says(&format!("ping -c 1 -W 1 {address}"));
+    let (_, said) = client.says(&format!("ip neighbor show {address}"));
+    let after = said.split("lladdr ").nth(1).unwrap_or_default();
+    after.split(' ').next().unwrap_or_default().to_owned()
+}
+
+fn wait_until(what: &str, daemon: &Daemon, mut holds: impl FnMut() -> bool) {
+    wait::until_found(what, WAIT, || holds().then_some(()))
+        .unwrap_or_else(|error| panic!("{error:#}: {}", daemon.log()));
+}
+
+fn interface(daemon: &Daemon) -> (String, String) {
+    let status = daemon.json(&["status", "--json"]);
+    let text = |field: &str| {
+        let value = &status["interfaces"][0][field];
+        value.as_str().unwrap_or_default().to_owned()
+    };
+    (text("mode"), text("note"))
+}
+
+#[test]
+fn neighbours_are_told_the_mac_address_that_the_interface_has_now() {
+    in_a_namespace(|| {
+        let link = Link::new();
+        let daemon = daemon();
+        for mac in ["02:00:00:00:00:07", "02:00:00:00:00:08"] {
+            ip_tool(&format!("link set left address {mac}"));
+            for address in ON_LINK {
+                let what = format!("{address} to be at {mac}");
+                wait_until(&what, &daemon, || learned(link.client(), address) == mac);
+            }
+            assert!(daemon.log().contains(mac), "{}", daemon.log());
+        }
+    });
+}
+
+#[test]
+fn an_interface_that_is_made_anew_is_attached_to_again_and_status_says_so_meanwhile() {
+    in_a_namespace(|| {
+        let link = Link::new();
+        let daemon = daemon();
+        ip_tool("link del left");
+        let gone = ("none".to_owned(), "the interface is gone".to_owned());
+        wait_until("status to say that it is gone", &daemon, || {
+            interface(&daemon) == gone
+        });
+        let (_, shown) = daemon.ask(&["status"]);
+        assert!(
+            shown.contains("interface left  none  (the interface is gone)"),
+            "{shown}"
+        );
+        assert!(
+            daemon.log().contains("nothing is attached"),
+            "{}",
+            daemon.log()
+        );
+
+        link.make(1_500);
+        wait_until("status to say that it is attached", &daemon, || {
+            interface(&daemon).0 == "generic"
+        });
+        assert!(ip_tool("link show left").contains(" xdpgeneric "));
+        for address in ON_LINK {
+            let (answered, said) = link.client().says(&format!("ping -c 1 -W 2 {address}"));
+            assert!(answered, "{said}");
+        }
+    });
+}
+
+#[test]
+fn a_program_that_was_taken_off_is_back_at_the_next_change_of_a_device() {
+    in_a_namespace(|| {
+        let _link = Link::new();
+        let daemon = daemon();
+        let shown = ip_tool("link show left");
+        let (_, program) = shown.split_once("prog/xdp id ").expect("it is attached");
+        let program: u64 = program.split(' ').next().unwrap().parse().unwrap();
+        let links = bpftool(&["link", "show"]);
+        let held = links
+            .as_array()
+            .unwrap()
+            .iter()
+            .find(|held| held["prog_id"] == program)
+            .unwrap_or_else(|| panic!("{program}: {links}"));
+        bpftool(&["link", "detach", "id", &held["id"].to_string()]);
+        assert!(!ip_tool("link show left").contains("xdp"));
+        ip_tool("link set left mtu 1400");
+        wait_until("the program to be back", &daemon, || {
+            ip_tool("link show left").contains(" xdpgeneric ")
+        });
+        assert_eq!(interface(&daemon).0, "generic");
+    });
+}

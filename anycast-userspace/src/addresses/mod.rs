@@ -86,7 +86,21 @@ impl ManagedAddresses {
 
     /// Takes away what was added. Goes on after an error, which it logs.
     pub async fn remove_all(&mut self) {
-        let gone = self.added.drain(..).map(RouteNetlinkMessage::DelAddress);
+        let gone = std::mem::take(&mut self.added);
+        self.take_away(gone).await;
+    }
+
+    /// As [`Self::remove_all`], of these alone.
+    pub async fn remove(&mut self, addresses: &HashSet<IpAddr>) {
+        let (gone, kept) = std::mem::take(&mut self.added)
+            .into_iter()
+            .partition(|message| addresses_in(message).any(|address| addresses.contains(&address)));
+        self.added = kept;
+        self.take_away(gone).await;
+    }
+
+    async fn take_away(&mut self, messages: Vec<AddressMessage>) {
+        let gone = messages.into_iter().map(RouteNetlinkMessage::DelAddress);
         match self.changes.apply(gone, 0).await {
             Ok(refusals) => {
                 for refusal in refusals {
@@ -119,15 +133,7 @@ impl ManagedAddresses {
             .execute();
         let mut present = HashSet::new();
         while let Some(message) = messages.try_next().await? {
-            present.extend(
-                message
-                    .attributes
-                    .iter()
-                    .filter_map(|attribute| match attribute {
-                        AddressAttribute::Address(address) => Some(*address),
-                        _other => None,
-                    }),
-            );
+            present.extend(addresses_in(&message));
         }
         Ok(present)
     }
@@ -167,6 +173,16 @@ impl ManagedAddresses {
             }),
         }
     }
+}
+
+fn addresses_in(message: &AddressMessage) -> impl Iterator<Item = IpAddr> {
+    message
+        .attributes
+        .iter()
+        .filter_map(|attribute| match attribute {
+            AddressAttribute::Address(address) => Some(*address),
+            _other => None,
+        })
 }
 
 fn host_address(index: u32, address: IpAddr) -> AddressMessage {

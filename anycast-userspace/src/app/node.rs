@@ -1,10 +1,10 @@
 //! The node: its parts in the order in which they come up, and the reverse.
 //!
 //! Up: the program is attached with every service down, then the addresses are put on the host, then
-//! sessions and checks start. Down: routes are withdrawn and sessions closed, then the program is
-//! detached, then the addresses go.
+//! sessions and checks start. Down: routes are withdrawn and sessions closed, then the addresses go that
+//! neighbours ask for, then the program is detached, then the other addresses go.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashSet};
 use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -32,7 +32,7 @@ use crate::control::protocol::InterfaceStatus;
 use crate::control::server::{self, Server};
 use crate::controller::{Channels, Controller, Facts, ServiceSettings, ShowAddresses, ShowPeers};
 use crate::dataplane::DataPlane;
-use crate::decision::{Orders, Pace};
+use crate::decision::{DataPlaneMode, Orders, Pace};
 use crate::health;
 use crate::hooks::{self, RunningHooks};
 use crate::links;
@@ -61,6 +61,26 @@ pub(super) struct Node {
     sockets: Vec<Watcher>,
     hooks: Option<RunningHooks>,
     verdicts: Option<VerdictReader>,
+    neighbors: Neighbors,
+}
+
+/// The services with `neighbor = true`, by place, and their addresses.
+#[derive(Default)]
+struct Neighbors {
+    services: Vec<usize>,
+    addresses: HashSet<IpAddr>,
+}
+
+impl Neighbors {
+    fn of(services: &[Service]) -> Self {
+        let asked_for = || services.iter().enumerate().filter(|(_, one)| one.neighbor);
+        Self {
+            services: asked_for().map(|(place, _)| place).collect(),
+            addresses: asked_for()
+                .flat_map(|(_, service)| service.addresses.iter().copied())
+                .collect(),
+        }
+    }
 }
 
 impl Node {
@@ -179,10 +199,11 @@ impl Node {
         for sockets in self.sockets.drain(..) {
             sockets.stop().await;
         }
-        let plane = match self.writer.take() {
+        let mut plane = match self.writer.take() {
             Some(writer) => writer.await.ok().map(|plane| plane.maps),
             None => self.idle_plane.take(),
         };
+        self.stop_answering_neighbors(plane.as_mut()).await;
         let unloaded = plane.map_or(Ok(()), DataPlane::unload);
         // After the program, so that its last lines are shown.
         drop(self.verdicts.take());
@@ -190,6 +211,21 @@ impl Node {
             addresses.remove_all().await;
         }
         unloaded.context("the program is detached, but its pins are still there")
+    }
+
+    /// Without the program the kernel answers ARP for whatever address it has, on any interface: these go while
+    /// the program still keeps it from that. Where the plane is lost with its task, so is the program.
+    async fn stop_answering_neighbors(&mut self, plane: Option<&mut DataPlane>) {
+        if let Some(plane) = plane {
+            for &service in &self.neighbors.services {
+                if let Err(error) = plane.flip(service, DataPlaneMode::Down) {
+                    tracing::warn!(%error, "neighbours may be answered until the end");
+                }
+            }
+        }
+        if let Some(addresses) = &mut self.addresses {
+            addresses.remove(&self.neighbors.addresses).await;
+        }
     }
 
     fn load(&mut self, config: &Config, options: Options) -> anyhow::Result<Vec<InterfaceStatus>> {
@@ -233,6 +269,7 @@ impl Node {
                 .or_default()
                 .extend(&service.addresses);
         }
+        self.neighbors = Neighbors::of(&config.services);
         let addresses = self.addresses.insert(ManagedAddresses::open()?);
         Ok(addresses.ensure(&wanted).await?)
     }

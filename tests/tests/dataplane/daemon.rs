@@ -7,12 +7,13 @@ use std::time::Duration;
 use anycast_tests::process::Process;
 use anycast_tests::site::binary;
 use anycast_tests::wait;
+use nix::sys::signal::Signal;
 
 use crate::support::pin;
 
 /// A running daemon, killed when dropped.
 pub(crate) struct Daemon {
-    _process: Process,
+    process: Process,
     directory: tempfile::TempDir,
 }
 
@@ -62,7 +63,7 @@ interval = "100ms"
         command.arg("run").arg("-c").arg(&config).args(arguments);
         let log = directory.path().join("log");
         let daemon = Self {
-            _process: Process::spawn("anycast", command, &log).unwrap(),
+            process: Process::spawn("anycast", command, &log).unwrap(),
             directory,
         };
         wait::until("the service to be up", Duration::from_secs(30), || {
@@ -98,6 +99,11 @@ interval = "100ms"
         let (done, said) = self.ask(arguments);
         assert!(done, "{arguments:?}: {said}");
         serde_json::from_str(&said).unwrap()
+    }
+
+    /// Asks it to end, as systemd does.
+    pub(crate) fn terminate(&self) {
+        self.process.signal_leader(Signal::SIGTERM).unwrap();
     }
 
     /// Its log so far.

@@ -1,5 +1,6 @@
 //! The daemon on devices that change under it: another MAC address, gone and made anew.
 
+use std::net::Ipv4Addr;
 use std::time::Duration;
 
 use anycast_tests::wait;
@@ -53,6 +54,41 @@ fn neighbours_are_told_the_mac_address_that_the_interface_has_now() {
             }
             assert!(daemon.log().contains(mac), "{}", daemon.log());
         }
+    });
+}
+
+#[test]
+fn at_the_end_no_address_that_neighbours_ask_for_outlives_the_program() {
+    // Enough that removing them takes longer than looking.
+    const MANY: u32 = 3_000;
+    in_a_namespace(|| {
+        let _link = Link::new();
+        let many: Vec<String> = (0..MANY)
+            .map(|n| format!("\"{}\"", Ipv4Addr::from_bits(0x0ac8_0000 + n)))
+            .collect();
+        let service = |name: &str, addresses: &[String]| {
+            format!(
+                "\n[[services]]\nname = \"{name}\"\naddresses = [{}]\nannounce = []\n",
+                addresses.join(", ")
+            )
+        };
+        let further = format!(
+            "{}neighbor = true\n{}",
+            service("many", &many),
+            service("routed", &["\"192.168.252.1\"".to_owned()])
+        );
+        let daemon = Daemon::start_with("mode = \"generic\"", &further, &[]);
+        let held = || ip_tool("-oneline -4 address show dev lo");
+        assert_eq!(held().matches("10.200.").count(), MANY as usize);
+        daemon.terminate();
+        wait_until("the program to be off", &daemon, || {
+            !ip_tool("link show left").contains("xdp")
+        });
+        let left = held().matches("10.200.").count();
+        assert_eq!(left, 0, "the kernel answers for them");
+        wait_until("the other addresses to go", &daemon, || {
+            !held().contains("192.168.25")
+        });
     });
 }
 

@@ -42,6 +42,8 @@ pub struct Attachment {
     pub fallback: Option<String>,
     /// Why nothing is attached at present, if it is so.
     pub lost: Option<String>,
+    /// VLAN devices on the interface whose tags it takes off before the program sees them.
+    pub untagged: Vec<String>,
 }
 
 /// An attachment and the link that holds it; dropping the link detaches.
@@ -127,6 +129,7 @@ pub(super) fn attach(
             mode: taken,
             fallback,
             lost: None,
+            untagged: Vec::new(),
         },
         wanted: mode,
         link: Some(link),

@@ -6,6 +6,7 @@ use super::DataPlane;
 use super::attach::{self, AttachedMode, Attachment, Held};
 use super::error::DataPlaneError;
 use crate::links::Link;
+use crate::sockopt::takes_vlan_tags_off;
 
 /// MAC addresses by the index of the interface that a frame comes in by.
 pub(super) type Macs = BTreeMap<u32, [u8; 6]>;
@@ -20,6 +21,9 @@ impl DataPlane {
         let before: Vec<Attachment> = self.attachments().cloned().collect();
         if let Err(error) = self.follow_attachments(links) {
             tracing::warn!(%error, "interfaces are not followed");
+        }
+        for held in &mut self.attached {
+            held.note_vlans(links);
         }
         let macs = macs(&self.attachments().collect::<Vec<_>>(), links);
         self.teach(macs);
@@ -86,6 +90,24 @@ impl Held {
             }
             Err(error) => self.lose(error.to_string()),
         }
+    }
+
+    fn note_vlans(&mut self, links: &[Link]) {
+        let vlans = vlans(self.attachment.index, links);
+        // What cannot be asked may be so.
+        let hidden =
+            !vlans.is_empty() && takes_vlan_tags_off(&self.attachment.interface).unwrap_or(true);
+        let untagged = if hidden { vlans } else { Vec::new() };
+        if hidden && untagged != self.attachment.untagged {
+            let interface = &self.attachment.interface;
+            tracing::warn!(
+                interface,
+                vlans = ?untagged,
+                "the interface takes VLAN tags off before the program sees them, and answers would leave without: \
+                 `ethtool -K {interface} rxvlan off`"
+            );
+        }
+        self.attachment.untagged = untagged;
     }
 
     fn lose(&mut self, why: String) {
@@ -155,6 +177,15 @@ fn macs(attachments: &[&Attachment], links: &[Link]) -> Macs {
     macs
 }
 
+/// The VLAN devices on an interface.
+fn vlans(index: u32, links: &[Link]) -> Vec<String> {
+    links
+        .iter()
+        .filter(|link| link.vlan_of == Some(index))
+        .map(|link| link.name.clone())
+        .collect()
+}
+
 fn written(mac: [u8; 6]) -> String {
     mac.map(|byte| format!("{byte:02x}")).join(":")
 }
@@ -172,6 +203,7 @@ mod tests {
             mode,
             fallback: None,
             lost: lost.map(str::to_owned),
+            untagged: Vec::new(),
         }
     }
 
@@ -211,6 +243,22 @@ mod tests {
                 "{lost:?} {links:?}"
             );
         }
+    }
+
+    #[test]
+    fn the_vlan_devices_of_an_interface_are_those_on_it() {
+        let vlan = |index, name, vlan_of| Link {
+            vlan_of,
+            ..link(index, name, &[])
+        };
+        let links = [
+            link(2, "eth0", &[]),
+            vlan(3, "eth0.5", Some(2)),
+            vlan(4, "eth1.5", Some(9)),
+            vlan(5, "storage", Some(2)),
+        ];
+        assert_eq!(vlans(2, &links), ["eth0.5", "storage"]);
+        assert!(vlans(3, &links).is_empty());
     }
 
     #[test]

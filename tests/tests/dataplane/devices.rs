@@ -1,9 +1,11 @@
 //! The daemon on devices that change under it: another MAC address, gone and made anew.
 
 use std::net::Ipv4Addr;
+use std::process::Command;
 use std::time::Duration;
 
 use anycast_tests::wait;
+use anycast_userspace::sockopt::takes_vlan_tags_off;
 
 use crate::daemon::Daemon;
 use crate::live::{Client, Link};
@@ -89,6 +91,21 @@ fn at_the_end_no_address_that_neighbours_ask_for_outlives_the_program() {
         wait_until("the other addresses to go", &daemon, || {
             !held().contains("192.168.25")
         });
+    });
+}
+
+#[test]
+fn whether_a_device_takes_vlan_tags_off_is_what_ethtool_set() {
+    in_a_namespace(|| {
+        ip_tool("link add left type veth peer name right");
+        for (word, wanted) in [("off", false), ("on", true)] {
+            let done = Command::new("ethtool")
+                .args(["-K", "left", "rxvlan", word])
+                .status()
+                .expect("ethtool is installed");
+            assert!(done.success());
+            assert_eq!(takes_vlan_tags_off("left").unwrap(), wanted, "{word}");
+        }
     });
 }
 

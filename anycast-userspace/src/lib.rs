@@ -17,6 +17,7 @@ pub mod decision;
 pub mod events;
 pub mod health;
 pub mod hooks;
+pub mod links;
 pub mod listener;
 mod logging;
 pub mod metrics;

@@ -1,9 +1,11 @@
-//! Socket options that no safe crate offers: the keys of `keys`, GTSM, the ICMPv6 filter.
+//! Socket options that no safe crate offers: the keys of `keys`, GTSM, the ICMPv6 filter; and what `vlan` asks
+//! of a device.
 //!
 //! The only `unsafe` code of this crate outside the map ABI: each function is one system call with
 //! a pointer to a value that outlives it. It decides nothing; callers say what to set.
 
 mod keys;
+mod vlan;
 
 use std::io;
 use std::mem::size_of;
@@ -12,6 +14,7 @@ use std::os::fd::{AsRawFd, BorrowedFd};
 use libc::{c_int, socklen_t};
 
 pub use keys::{AoAlgorithm, AoKey, add_ao_key, set_md5_key};
+pub use vlan::takes_vlan_tags_off;
 
 /// linux/tcp.h: `TCP_AO_INFO` (Linux 6.7).
 const TCP_AO_INFO: c_int = 40;

@@ -9,6 +9,7 @@ use std::time::{Duration, Instant};
 use tokio::sync::{mpsc, watch};
 
 use crate::decision::DataPlaneMode;
+use crate::links::{Link, Links};
 use crate::planes::{Counters, CountersRequest, MapReport, Modes};
 
 /// Pause before failed writes are tried again.
@@ -25,17 +26,22 @@ pub trait Plane: Send {
 
     /// Reads the counters.
     fn counters(&mut self) -> Result<Counters, String>;
+
+    /// Keeps what is attached in step with the host's devices.
+    fn follow(&mut self, links: &[Link]);
 }
 
 /// Runs until the controller's end of `modes` is gone; gives the data plane back.
 pub async fn run<P: Plane>(
     mut plane: P,
     mut modes: watch::Receiver<Modes>,
+    mut links: watch::Receiver<Links>,
     reports: mpsc::Sender<MapReport>,
     mut requests: mpsc::Receiver<CountersRequest>,
 ) -> P {
     let mut installed: Vec<Option<DataPlaneMode>> = Vec::new();
     let mut retry_at: Option<tokio::time::Instant> = None;
+    links.mark_changed();
     loop {
         tokio::select! {
             biased;
@@ -45,6 +51,11 @@ pub async fn run<P: Plane>(
                 }
             }
             () = until(retry_at) => {}
+            Ok(()) = links.changed() => {
+                let found = links.borrow_and_update().clone();
+                plane.follow(&found);
+                continue;
+            }
             Some(request) = requests.recv() => {
                 let counters = plane.counters().unwrap_or_else(|error| {
                     tracing::warn!(%error, "counters");
@@ -141,6 +152,10 @@ mod tests {
         fn counters(&mut self) -> Result<Counters, String> {
             Ok(Counters::default())
         }
+
+        fn follow(&mut self, links: &[Link]) {
+            self.log.push(format!("follow {}", links.len()));
+        }
     }
 
     fn modes(generation: u64, modes: &[DataPlaneMode], prove: &[usize]) -> Modes {
@@ -179,6 +194,29 @@ mod tests {
         );
         assert_eq!((report.writes, report.proofs), (1, vec![(0, Ok(()))]));
         assert_eq!(plane.log, ["0 Up", "prove 0"]);
+    }
+
+    #[tokio::test]
+    async fn the_host_s_devices_are_followed_from_the_start_and_at_each_change() {
+        let (modes, modes_seen) = watch::channel(modes(0, &[], &[]));
+        let (links, links_seen) = watch::channel(Links::from([Link::default()]));
+        let (_requests, requests) = mpsc::channel(1);
+        let plane = Recorded::default();
+        let running = tokio::spawn(run(
+            plane,
+            modes_seen,
+            links_seen,
+            mpsc::channel(1).0,
+            requests,
+        ));
+        tokio::task::yield_now().await;
+        links.send_replace(Links::default());
+        tokio::task::yield_now().await;
+        // That nobody tells of devices any more does not end it.
+        drop(links);
+        tokio::task::yield_now().await;
+        drop(modes);
+        assert_eq!(running.await.unwrap().log, ["follow 1", "follow 0"]);
     }
 
     #[test]

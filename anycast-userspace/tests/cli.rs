@@ -57,6 +57,42 @@ fn a_bad_configuration_ends_with_2_and_names_file_line_and_field() {
 }
 
 #[test]
+fn what_the_maps_have_no_room_for_is_refused_before_anything_runs_with_the_setting_s_place() {
+    let small = |settings: &str| {
+        GOOD.replace(
+            "interfaces = [\"lo\"]",
+            &format!("interfaces = [\"lo\"]\n{settings}"),
+        )
+    };
+    let second = "[[services]]\nname = \"web\"\naddresses = [\"192.0.2.2\"]\nannounce = []\n";
+    let deny = "deny = [\"10.0.0.0/8\", \"11.0.0.0/8\"]\nmax_prefixes = 1";
+    let cases = [
+        (
+            small("max_addresses = 1") + second,
+            ":5:1: dataplane.max_addresses: map ADDRESSES_V4 has",
+        ),
+        (
+            small("max_services = 1") + second,
+            ":5:1: dataplane.max_services: map SERVICES has",
+        ),
+        (
+            small(deny),
+            ":6:1: dataplane.max_prefixes: map LIST_V4 has room for 1 entries and 2 are",
+        ),
+    ];
+    for (text, says) in cases {
+        let config = file(&text);
+        let path = config.path().to_str().unwrap();
+        for command in [["check-config", path].as_slice(), &["run", "-c", path]] {
+            let output = anycast(command);
+            assert_eq!(output.status.code(), Some(2), "{command:?}");
+            let said = stderr(&output);
+            assert!(said.contains(&format!("{path}{says}")), "{said}");
+        }
+    }
+}
+
+#[test]
 fn a_missing_configuration_ends_with_2_and_is_named() {
     let output = anycast(&["check-config", "/nonexistent/anycast.toml"]);
     assert_eq!(output.status.code(), Some(2));

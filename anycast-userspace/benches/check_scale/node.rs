@@ -12,6 +12,7 @@ use anycast_userspace::controller::{Channels, Controller, Facts, ServiceSettings
 use anycast_userspace::decision::{DataPlaneMode, Orders, Pace};
 use anycast_userspace::health;
 use anycast_userspace::hooks::Transitions;
+use anycast_userspace::links::{Link, Links};
 use anycast_userspace::metrics::server::{Listener, Source, serve};
 use anycast_userspace::metrics::{MeasurePeers, Metrics, PeerSample, SCRAPES};
 use anycast_userspace::planes::{COUNTER_REQUESTS, Counters, Modes, REPORTS};
@@ -48,6 +49,8 @@ impl Plane for NoPlane {
             ..Counters::default()
         })
     }
+
+    fn follow(&mut self, _links: &[Link]) {}
 }
 
 struct NoPeers;
@@ -102,12 +105,13 @@ impl Node {
         tokio::spawn(writer::run(
             plane,
             modes_seen,
+            watch::channel(Links::default()).1,
             map_reports,
             counter_requests,
         ));
         let facts = Facts {
             node: config.node.name.clone(),
-            interfaces: Vec::new(),
+            interfaces: watch::channel(Vec::new()).1,
             peers: Arc::new(NoPeers),
             addresses: None,
         };

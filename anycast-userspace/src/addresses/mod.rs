@@ -140,7 +140,28 @@ impl ManagedAddresses {
 
     /// Takes away what was put there. Goes on after an error, which it logs.
     pub async fn remove_all(&mut self) {
-        let gone: Vec<Item> = std::mem::take(&mut self.ours).into_iter().collect();
+        let gone = std::mem::take(&mut self.ours);
+        self.take_away(gone).await;
+    }
+
+    /// As [`Self::remove_all`], of these alone, and of the routes that hold any of them.
+    pub async fn remove(&mut self, addresses: &HashSet<IpAddr>) {
+        let holds = |prefix: IpNet| {
+            if prefix.prefix_len() == prefix.max_prefix_len() {
+                addresses.contains(&prefix.addr())
+            } else {
+                addresses.iter().any(|address| prefix.contains(address))
+            }
+        };
+        let (gone, kept) = std::mem::take(&mut self.ours)
+            .into_iter()
+            .partition(|item| holds(item.prefix()));
+        self.ours = kept;
+        self.take_away(gone).await;
+    }
+
+    async fn take_away(&mut self, items: BTreeSet<Item>) {
+        let gone: Vec<Item> = items.into_iter().collect();
         match self
             .changes
             .apply(gone.iter().map(|item| item.to_remove()), 0)

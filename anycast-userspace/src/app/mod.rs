@@ -2,6 +2,8 @@
 //! order. It makes no decisions of its own.
 
 mod announcements;
+mod interfaces;
+mod maps;
 mod node;
 mod peers;
 mod plane;
@@ -20,6 +22,7 @@ use crate::config::Config;
 use crate::control::server::Server;
 use crate::metrics::server::Listener;
 use crate::{logging, privileges, slice};
+pub(crate) use maps::load;
 use node::Node;
 use signals::Signals;
 
@@ -35,7 +38,7 @@ pub struct Options {
 
 /// Runs the daemon until a signal.
 pub fn run(path: &Path, options: Options) -> anyhow::Result<()> {
-    let config = Config::load(path)?;
+    let config = load(path)?;
     privileges::check()?;
     logging::init();
     slice::shorten_if_possible();

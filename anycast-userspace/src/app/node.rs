@@ -1,9 +1,11 @@
 //! The node: its parts in the order in which they come up, and the reverse.
 //!
 //! Up: the program is attached with every service down, then the addresses are put on the host, then
-//! sessions and checks start. Down: routes are withdrawn and sessions closed, then the program is
-//! detached, then the addresses go.
+//! sessions and checks start. Down: routes are withdrawn and sessions closed, then the addresses go that
+//! neighbours ask for, then the program is detached, then the other addresses go.
 
+use std::collections::HashSet;
+use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -14,6 +16,8 @@ use tokio::time::timeout;
 
 use super::Options;
 use super::announcements::announcements;
+use super::interfaces::statuses;
+use super::maps::in_the_maps;
 use super::peers::Peers;
 use super::plane::{CountedAddresses, LoadedPlane};
 use super::signals::Signals;
@@ -27,10 +31,11 @@ use crate::config::{Announcer, Config, Hook, ManageAddresses, OnDisabled, Servic
 use crate::control::protocol::InterfaceStatus;
 use crate::control::server::{self, Server};
 use crate::controller::{Channels, Controller, Facts, ServiceSettings, ShowAddresses, ShowPeers};
-use crate::dataplane::{self, DataPlane};
-use crate::decision::{Orders, Pace};
+use crate::dataplane::DataPlane;
+use crate::decision::{DataPlaneMode, Orders, Pace};
 use crate::health;
 use crate::hooks::{self, RunningHooks};
+use crate::links;
 use crate::listener::Watcher;
 use crate::metrics::server::{self as metrics_server, Listener};
 use crate::metrics::{self, MeasurePeers, Metrics};
@@ -56,6 +61,26 @@ pub(super) struct Node {
     sockets: Vec<Watcher>,
     hooks: Option<RunningHooks>,
     verdicts: Option<VerdictReader>,
+    neighbors: Neighbors,
+}
+
+/// The services with `neighbor = true`, by place, and their addresses.
+#[derive(Default)]
+struct Neighbors {
+    services: Vec<usize>,
+    addresses: HashSet<IpAddr>,
+}
+
+impl Neighbors {
+    fn of(services: &[Service]) -> Self {
+        let asked_for = || services.iter().enumerate().filter(|(_, one)| one.neighbor);
+        Self {
+            services: asked_for().map(|(place, _)| place).collect(),
+            addresses: asked_for()
+                .flat_map(|(_, service)| service.addresses.iter().copied())
+                .collect(),
+        }
+    }
 }
 
 impl Node {
@@ -68,7 +93,8 @@ impl Node {
         metrics_listener: Option<Listener>,
         signals: Signals,
     ) -> anyhow::Result<()> {
-        let interfaces = self.load(config, options)?;
+        let (shown, interfaces) = watch::channel(self.load(config, options)?);
+        let links = links::follow().await?;
         self.add_addresses(config).await?;
         let mut settings: Vec<ServiceSettings> = self.settings(config)?;
         let mut words = OperatorsWords::gather(config).await;
@@ -102,7 +128,9 @@ impl Node {
         let (keeper, saved) = words.start(words_seen, &file_reports);
 
         self.peers.start(config, &routes_seen, peer_reports).await?;
-        self.start_writer(&settings, modes_seen, map_reports, counter_requests)?;
+        let plane = self.plane(&settings, shown)?;
+        let writing = writer::run(plane, modes_seen, links, map_reports, counter_requests);
+        self.writer = Some(tokio::spawn(writing));
         self.start_checks(config, &check_reports);
         self.sockets = sockets::watch(config, &settings, &check_reports)?;
         // The checks hold their own senders: the channel ends with the last of them.
@@ -170,10 +198,11 @@ impl Node {
         for sockets in self.sockets.drain(..) {
             sockets.stop().await;
         }
-        let plane = match self.writer.take() {
+        let mut plane = match self.writer.take() {
             Some(writer) => writer.await.ok().map(|plane| plane.maps),
             None => self.idle_plane.take(),
         };
+        self.stop_answering_neighbors(plane.as_mut()).await;
         let unloaded = plane.map_or(Ok(()), DataPlane::unload);
         // After the program, so that its last lines are shown.
         drop(self.verdicts.take());
@@ -183,41 +212,38 @@ impl Node {
         unloaded.context("the program is detached, but its pins are still there")
     }
 
+    /// Without the program the kernel answers ARP for whatever address it has, on any interface: these go while
+    /// the program still keeps it from that. Where the plane is lost with its task, so is the program.
+    async fn stop_answering_neighbors(&mut self, plane: Option<&mut DataPlane>) {
+        if let Some(plane) = plane {
+            for &service in &self.neighbors.services {
+                if let Err(error) = plane.flip(service, DataPlaneMode::Down) {
+                    tracing::warn!(%error, "neighbours may be answered until the end");
+                }
+            }
+        }
+        if let Some(addresses) = &mut self.addresses {
+            addresses.remove(&self.neighbors.addresses).await;
+        }
+    }
+
     fn load(&mut self, config: &Config, options: Options) -> anyhow::Result<Vec<InterfaceStatus>> {
         let plane = self.idle_plane.insert(match options.trace_verdicts {
             None => DataPlane::load(&config.dataplane)?,
             Some(one_of) => DataPlane::load_tracing(&config.dataplane, one_of)?,
         });
-        plane.apply(&dataplane::Desired {
-            services: config.services.iter().map(in_the_maps).collect(),
-            identity: Some(config.node.name.clone()),
-            allow: config.dataplane.allow.clone(),
-            deny: config.dataplane.deny.clone(),
-            exempt: config.dataplane.exempt.clone(),
-        })?;
+        plane.apply(&in_the_maps(config))?;
         if options.trace_verdicts.is_some() {
             self.verdicts = Some(VerdictReader::start(plane.verdict_log()?)?);
         }
-        config
-            .dataplane
-            .interfaces
-            .iter()
-            .map(|interface| {
-                let attachment = plane.attach(interface, config.dataplane.mode)?;
-                let status = InterfaceStatus {
-                    name: attachment.interface.clone(),
-                    mode: attachment.mode.as_str().to_owned(),
-                    note: attachment.fallback.clone(),
-                };
-                tracing::info!(
-                    interface,
-                    mode = status.mode,
-                    note = status.note,
-                    "attached"
-                );
-                Ok(status)
-            })
-            .collect()
+        for interface in &config.dataplane.interfaces {
+            plane.attach(interface, config.dataplane.mode)?;
+        }
+        let statuses = statuses(plane);
+        for InterfaceStatus { name, mode, note } in &statuses {
+            tracing::info!(interface = name, mode, note, "attached");
+        }
+        Ok(statuses)
     }
 
     fn show_addresses(&self, config: &Config) -> Option<Arc<dyn ShowAddresses>> {
@@ -242,6 +268,7 @@ impl Node {
                 .or_default()
                 .extend(&service.addresses);
         }
+        self.neighbors = Neighbors::of(&config.services);
         let addresses = self.addresses.insert(ManagedAddresses::open()?);
         Ok(addresses.ensure(&wanted).await?)
     }
@@ -263,20 +290,17 @@ impl Node {
             .collect()
     }
 
-    fn start_writer(
+    /// The loaded data plane, for the writer.
+    fn plane(
         &mut self,
         settings: &[ServiceSettings],
-        modes: watch::Receiver<Modes>,
-        reports: mpsc::Sender<planes::MapReport>,
-        requests: mpsc::Receiver<planes::CountersRequest>,
-    ) -> anyhow::Result<()> {
+        shown: watch::Sender<Vec<InterfaceStatus>>,
+    ) -> anyhow::Result<LoadedPlane> {
         let plane = self.idle_plane.take().context("the data plane is loaded")?;
         let addresses = settings
             .iter()
             .map(|service| Arc::clone(&service.addresses));
-        let plane = LoadedPlane::new(plane, addresses);
-        self.writer = Some(tokio::spawn(writer::run(plane, modes, reports, requests)));
-        Ok(())
+        Ok(LoadedPlane::new(plane, addresses, shown))
     }
 
     fn start_checks(&mut self, config: &Config, reports: &mpsc::Sender<checks::Report>) {
@@ -302,24 +326,6 @@ fn hooks_of(config: &Config) -> impl Iterator<Item = (String, Vec<Hook>)> {
         .services
         .iter()
         .map(|service| (service.name.clone(), service.hooks.clone()))
-}
-
-fn in_the_maps(service: &Service) -> dataplane::Service {
-    dataplane::Service {
-        name: service.name.clone(),
-        addresses: service.addresses.clone(),
-        ports: service.ports.clone(),
-        on_down: service.on_down,
-        unlisted: service.unlisted,
-        state: dataplane::State::Init,
-        protocols: service.protocols.clone(),
-        fragments: service.fragments,
-        neighbor: service.neighbor,
-        identity: service.identity,
-        allow: service.allow.clone(),
-        deny: service.deny.clone(),
-        limits: service.limits,
-    }
 }
 
 fn to_the_controller(service: &Service, id: u32, peers: &[Peer]) -> ServiceSettings {

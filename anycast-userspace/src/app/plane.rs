@@ -4,11 +4,14 @@ use std::net::IpAddr;
 use std::sync::Arc;
 
 use anycast_common::abi;
+use tokio::sync::watch;
 
-use crate::control::protocol::{AddressStatus, Count, Packets};
+use super::interfaces::statuses;
+use crate::control::protocol::{AddressStatus, Count, InterfaceStatus, Packets};
 use crate::controller::ShowAddresses;
 use crate::dataplane::{self, AddressCountReader, DataPlane};
 use crate::decision::DataPlaneMode;
+use crate::links::Link;
 use crate::planes::Counters;
 use crate::writer::Plane;
 
@@ -16,6 +19,7 @@ use crate::writer::Plane;
 pub(super) struct LoadedPlane {
     pub(super) maps: DataPlane,
     services: Vec<Proof>,
+    shown: watch::Sender<Vec<InterfaceStatus>>,
 }
 
 struct Proof {
@@ -26,9 +30,14 @@ struct Proof {
 }
 
 impl LoadedPlane {
-    pub(super) fn new(maps: DataPlane, addresses: impl Iterator<Item = Arc<[IpAddr]>>) -> Self {
+    pub(super) fn new(
+        maps: DataPlane,
+        addresses: impl Iterator<Item = Arc<[IpAddr]>>,
+        shown: watch::Sender<Vec<InterfaceStatus>>,
+    ) -> Self {
         Self {
             maps,
+            shown,
             services: addresses
                 .map(|addresses| Proof {
                     addresses,
@@ -70,6 +79,12 @@ impl Plane for LoadedPlane {
             services: snapshot.services.iter().map(packets).collect(),
             unowned: packets(&snapshot.unowned),
         })
+    }
+
+    fn follow(&mut self, links: &[Link]) {
+        if self.maps.follow(links) {
+            self.shown.send_replace(statuses(&self.maps));
+        }
     }
 }
 

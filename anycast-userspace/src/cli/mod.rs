@@ -194,7 +194,7 @@ fn check_config(args: &CheckConfig) -> anyhow::Result<()> {
         let schema = schemars::schema_for!(Config);
         return print(&serde_json::to_string_pretty(&schema)?);
     };
-    let config = Config::load(file)?;
+    let config = app::load(file)?;
     let addresses: usize = config
         .services
         .iter()

@@ -15,13 +15,22 @@ use super::{Announcer, Check, Config, ConfigError, Listen, Problem, Service, sha
 impl Config {
     /// Reads and validates a file.
     pub fn load(path: &Path) -> Result<Self, ConfigError> {
+        Self::load_with(path, |_| Vec::new())
+    }
+
+    /// Reads and validates a file, by rules of the caller's as well: asked of a file that is good by all
+    /// others, they give pairs of a field's path and a message.
+    pub fn load_with(
+        path: &Path,
+        further: impl FnOnce(&Self) -> Vec<(String, String)>,
+    ) -> Result<Self, ConfigError> {
         let bytes = fs::read(path).map_err(|source| ConfigError::Read {
             path: path.to_owned(),
             source,
         })?;
         text_of(&bytes)
             .map_err(|problem| vec![problem])
-            .and_then(Self::parse)
+            .and_then(|text| Self::parse_with(text, further))
             .map_err(|problems| ConfigError::Invalid {
                 path: path.to_owned(),
                 problems,
@@ -30,6 +39,13 @@ impl Config {
 
     /// Parses and validates a text. What is wrong comes in the order of the text.
     pub fn parse(text: &str) -> Result<Self, Vec<Problem>> {
+        Self::parse_with(text, |_| Vec::new())
+    }
+
+    fn parse_with(
+        text: &str,
+        further: impl FnOnce(&Self) -> Vec<(String, String)>,
+    ) -> Result<Self, Vec<Problem>> {
         let places = Places::parse(text).map_err(|error| vec![syntax_problem(text, &error)])?;
         let config: Self =
             toml::from_str(text).map_err(|error| vec![shape::problem(&places, &error)])?;
@@ -50,6 +66,10 @@ impl Config {
                 .into_iter()
                 .map(|(field, message)| at(field, message)),
         );
+        if problems.is_empty() {
+            let found = further(&config).into_iter();
+            problems.extend(found.map(|(field, message)| at(field, message)));
+        }
         if problems.is_empty() {
             return Ok(config);
         }
@@ -161,6 +181,15 @@ fn within_service(
             .enumerate()
             .map(|(at, check)| (format!("{path}.checks[{at}].name"), check.name().to_owned())),
         "check name",
+        problems,
+    );
+    unique(
+        service
+            .protocols
+            .iter()
+            .enumerate()
+            .map(|(at, protocol)| (format!("{path}.protocols[{at}]"), *protocol)),
+        "protocol",
         problems,
     );
     for (at, check) in service.checks.iter().enumerate() {

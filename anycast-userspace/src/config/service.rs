@@ -4,6 +4,8 @@ use std::collections::BTreeSet;
 use std::net::IpAddr;
 use std::path::PathBuf;
 
+use anycast_common::abi::PROTOCOLS;
+use anycast_common::iana::protocol;
 use garde::Validate;
 use ipnet::IpNet;
 use schemars::JsonSchema;
@@ -31,8 +33,9 @@ pub struct Service {
     #[garde(length(max = 16))]
     #[serde(default)]
     pub ports: Vec<Port>,
-    /// Further IP protocols that are passed, by number. Default: none.
-    #[garde(length(max = 8))]
+    /// Further IP protocols that are passed, by number, such as `[47, 50, 51]`. Not those that `ports` or the
+    /// program's own rules are about: ICMP, TCP, UDP, SCTP, IPv6 extension headers. Default: none.
+    #[garde(length(max = PROTOCOLS), inner(custom(judged_by_its_number)))]
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub protocols: Vec<u8>,
     /// What a packet gets while the service is not up: `"drop"` (default), `"pass"`, or `"reject"`
@@ -295,6 +298,28 @@ fn is_announceable(address: &IpAddr) -> bool {
         IpAddr::V6(v6) => v6.to_ipv4_mapped().is_some() || v6.is_unicast_link_local(),
     };
     !special && !address.is_unspecified() && !address.is_multicast() && !address.is_loopback()
+}
+
+/// For `protocols`: refuses those that the data plane never looks up in the list.
+fn judged_by_its_number(number: &u8, _: &()) -> garde::Result {
+    let (name, instead) = match *number {
+        protocol::TCP => ("TCP", "write \"tcp/PORT\" in `ports`"),
+        protocol::UDP => ("UDP", "write \"udp/PORT\" in `ports`"),
+        protocol::SCTP => ("SCTP", "write \"sctp/PORT\" in `ports`"),
+        protocol::ICMP => ("ICMP", "it is judged by its type"),
+        protocol::ICMPV6 => ("ICMPv6", "it is judged by its type"),
+        protocol::HOP_BY_HOP
+        | protocol::ROUTING
+        | protocol::FRAGMENT
+        | protocol::DESTINATION_OPTIONS => (
+            "an IPv6 extension header",
+            "packets are judged by what follows it",
+        ),
+        _other => return Ok(()),
+    };
+    Err(garde::Error::new(format!(
+        "{number} is {name}, and means nothing here: {instead}"
+    )))
 }
 
 fn holds_an_address(addresses: &[IpAddr]) -> impl FnOnce(&IpNet, &()) -> garde::Result + '_ {

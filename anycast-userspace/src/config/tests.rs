@@ -96,6 +96,66 @@ fn a_file_that_is_no_text_is_told_with_line_and_column() {
 }
 
 #[test]
+fn a_protocol_that_the_list_would_not_pass_is_refused_where_it_stands() {
+    let with = |list: &str| {
+        let by = format!("ports = [\"tcp/80\"]\nprotocols = {list}");
+        GOOD.replacen("ports = [\"tcp/80\"]", &by, 1)
+    };
+    // list, place of the entry, what is said
+    let header = "an IPv6 extension header, and means nothing here: packets are judged by what";
+    for (list, at, says) in [
+        ("[0, 47]", 0, header),
+        ("[47, 43]", 1, header),
+        ("[44]", 0, header),
+        ("[60]", 0, header),
+        (
+            "[6]",
+            0,
+            "6 is TCP, and means nothing here: write \"tcp/PORT\"",
+        ),
+        (
+            "[47, 17]",
+            1,
+            "17 is UDP, and means nothing here: write \"udp/",
+        ),
+        (
+            "[132]",
+            0,
+            "132 is SCTP, and means nothing here: write \"sctp/",
+        ),
+        (
+            "[1]",
+            0,
+            "1 is ICMP, and means nothing here: it is judged by",
+        ),
+        (
+            "[58]",
+            0,
+            "58 is ICMPv6, and means nothing here: it is judged by",
+        ),
+        (
+            "[47, 50, 47]",
+            2,
+            "the protocol `47` is taken already, by services[1].protocols[0]",
+        ),
+    ] {
+        let problems = Config::parse(&with(list)).expect_err(list);
+        assert_eq!(problems.len(), 1, "{list}: {problems:?}");
+        let problem = &problems[0];
+        assert_eq!(
+            problem.field,
+            format!("services[1].protocols[{at}]"),
+            "{list}"
+        );
+        assert_eq!(problem.place.line, 35, "{list}");
+        assert!(problem.message.contains(says), "{list}: {problem:?}");
+    }
+    for list in ["[]", "[2, 4, 41, 47, 50, 51, 89, 115]"] {
+        assert!(Config::parse(&with(list)).is_ok(), "{list}");
+    }
+}
+
+#[test]
 fn all_faults_are_listed_at_once_in_the_order_of_the_file() {
     let text = GOOD
         .replace("name = \"web\"", "name = \"dns\"")

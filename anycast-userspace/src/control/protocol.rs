@@ -237,9 +237,9 @@ pub struct CheckStatus {
 pub struct InterfaceStatus {
     /// Its name.
     pub name: String,
-    /// `native` or `generic`.
+    /// `native` or `generic`; `none` while nothing is attached.
     pub mode: String,
-    /// Why the mode is not the native one, if it is not.
+    /// Why the mode is not the native one, if it is not, and what else to know of it.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub note: Option<String>,
 }

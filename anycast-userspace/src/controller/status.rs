@@ -6,7 +6,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use jiff::Timestamp;
-use tokio::sync::{mpsc, oneshot};
+use tokio::sync::{mpsc, oneshot, watch};
 
 use super::Controller;
 use super::service::Service;
@@ -27,7 +27,7 @@ pub struct Facts {
     /// The node's name.
     pub node: String,
     /// Where the program is attached.
-    pub interfaces: Vec<InterfaceStatus>,
+    pub interfaces: watch::Receiver<Vec<InterfaceStatus>>,
     /// Reads the state of the peers.
     pub peers: Arc<dyn ShowPeers>,
     /// Reads the counters of the Service Addresses, where those are on.
@@ -108,7 +108,7 @@ impl Controller {
                 .iter()
                 .map(|service| service.status(now))
                 .collect(),
-            interfaces: self.facts.interfaces.clone(),
+            interfaces: self.facts.interfaces.borrow().clone(),
             peers: Vec::new(),
             packets: Default::default(),
         }

@@ -40,13 +40,19 @@ pub struct Attachment {
     pub mode: AttachedMode,
     /// Why it is not native, where native was tried first.
     pub fallback: Option<String>,
+    /// Why nothing is attached at present, if it is so.
+    pub lost: Option<String>,
+    /// VLAN devices on the interface whose tags it takes off before the program sees them.
+    pub untagged: Vec<String>,
 }
 
 /// An attachment and the link that holds it; dropping the link detaches.
 #[derive(Debug)]
 pub(super) struct Held {
     pub(super) attachment: Attachment,
-    /// `None`: lost, in [`Held::replace`].
+    /// What was asked for.
+    pub(super) wanted: Mode,
+    /// `None`: lost.
     link: Option<FdLink>,
 }
 
@@ -69,6 +75,11 @@ impl Held {
         };
         self.link = link;
         outcome
+    }
+
+    /// Detaches, if it is attached.
+    pub(super) fn let_go(&mut self) {
+        self.link = None;
     }
 
     fn attach_again(&self, program: &mut Xdp) -> Result<FdLink, DataPlaneError> {
@@ -111,13 +122,16 @@ pub(super) fn attach(
     let index =
         if_nametoindex(interface).map_err(|_| DataPlaneError::NoInterface(interface.to_owned()))?;
     let mut try_mode = |mode| try_mode(program, interface, index, mode, multi_buffer);
-    let held = |link, mode, fallback| Held {
+    let held = |link, taken, fallback| Held {
         attachment: Attachment {
             interface: interface.to_owned(),
             index,
-            mode,
+            mode: taken,
             fallback,
+            lost: None,
+            untagged: Vec::new(),
         },
+        wanted: mode,
         link: Some(link),
     };
     match mode {

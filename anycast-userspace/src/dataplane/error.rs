@@ -4,7 +4,6 @@ use std::io;
 use std::net::IpAddr;
 use std::path::PathBuf;
 
-use anycast_common::abi::map;
 use aya::EbpfError;
 use aya::maps::MapError;
 use aya::pin::PinError;
@@ -88,11 +87,13 @@ pub enum DataPlaneError {
         /// The setting that says its size.
         setting: &'static str,
     },
-    /// The kernel found a map to be full.
-    #[error("map {map} is full: raise `{setting}` and restart")]
+    /// The kernel found a map to be full: others have written to it.
+    #[error("map {map} is full at {room} entries: raise `{setting}` and restart")]
     NoRoom {
         /// The map.
         map: &'static str,
+        /// Its size.
+        room: usize,
         /// The setting that says its size.
         setting: &'static str,
     },
@@ -154,10 +155,42 @@ impl DataPlaneError {
             if denied(&source) {
                 return Self::Privileges;
             }
-            match setting_of(map) {
-                Some(setting) if is_full(&source) => Self::NoRoom { map, setting },
-                _ => Self::Map { map, source },
-            }
+            Self::Map { map, source }
+        }
+    }
+
+    /// As [`Self::map`], for an insertion into a map of `room` entries.
+    pub(super) fn insertion(
+        map: &'static str,
+        room: usize,
+        setting: &'static str,
+    ) -> impl FnOnce(MapError) -> Self {
+        move |source| match is_full(&source) {
+            true => Self::NoRoom { map, room, setting },
+            false => Self::map(map)(source),
+        }
+    }
+
+    /// The setting of the configuration file that the error is about.
+    pub(super) const fn setting(&self) -> &'static str {
+        match self {
+            Self::Full { setting, .. } | Self::NoRoom { setting, .. } => setting,
+            Self::Identity(_) => "node.name",
+            Self::TwoOwners { .. }
+            | Self::SameName(_)
+            | Self::TooMany { .. }
+            | Self::NoService(_) => "services",
+            Self::Privileges
+            | Self::InUse { .. }
+            | Self::NotBpffs { .. }
+            | Self::Pin { .. }
+            | Self::Load(_)
+            | Self::NoInterface(_)
+            | Self::Occupied { .. }
+            | Self::Attach { .. }
+            | Self::Map { .. }
+            | Self::Run(_)
+            | Self::NotProved { .. } => "dataplane",
         }
     }
 
@@ -174,20 +207,6 @@ impl DataPlaneError {
                 source,
             },
         }
-    }
-}
-
-/// The setting that says how large a map is.
-pub(super) fn setting_of(map: &str) -> Option<&'static str> {
-    match map {
-        map::ADDRESSES_V4 | map::ADDRESSES_V6 | map::ADDRESS_COUNTERS => {
-            Some("dataplane.max_addresses")
-        }
-        map::SERVICES | map::COUNTERS | map::BUCKETS => Some("dataplane.max_services"),
-        map::LIST_V4 | map::LIST_V6 => Some("dataplane.max_prefixes"),
-        map::SOURCES_V4 | map::SOURCES_V6 => Some("dataplane.max_sources"),
-        map::INTERFACES => Some("dataplane.max_interfaces"),
-        _ => None,
     }
 }
 

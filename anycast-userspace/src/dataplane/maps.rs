@@ -18,6 +18,7 @@ use super::error::DataPlaneError;
 use super::identity::NO_IDENTITY;
 use super::loader::Loaded;
 use super::reconcile::{Contents, Write};
+use super::room::Room;
 
 pub(super) struct Maps {
     addresses_v4: HashMap<MapData, AddressV4, Owner>,
@@ -30,11 +31,12 @@ pub(super) struct Maps {
     list_v6: LpmTrie<MapData, ListV6, Listed>,
     interfaces: HashMap<MapData, u32, Interface>,
     identity: Array<MapData, Identity>,
+    room: Room,
     writes: u64,
 }
 
 impl Maps {
-    pub(super) fn take(loaded: &mut Loaded) -> Result<Self, DataPlaneError> {
+    pub(super) fn take(loaded: &mut Loaded, room: Room) -> Result<Self, DataPlaneError> {
         Ok(Self {
             addresses_v4: HashMap::try_from(loaded.take(map::ADDRESSES_V4)?)
                 .map_err(DataPlaneError::map(map::ADDRESSES_V4))?,
@@ -58,6 +60,7 @@ impl Maps {
                 .map_err(DataPlaneError::map(map::INTERFACES))?,
             identity: Array::try_from(loaded.take(map::IDENTITY)?)
                 .map_err(DataPlaneError::map(map::IDENTITY))?,
+            room,
             writes: 0,
         })
     }
@@ -92,7 +95,7 @@ impl Maps {
                     owner,
                     0,
                 )
-                .map_err(DataPlaneError::map(map::ADDRESSES_V4)),
+                .map_err(self.room.refused(map::ADDRESSES_V4)),
             IpAddr::V6(ip) => self
                 .addresses_v6
                 .insert(
@@ -102,7 +105,7 @@ impl Maps {
                     owner,
                     0,
                 )
-                .map_err(DataPlaneError::map(map::ADDRESSES_V6)),
+                .map_err(self.room.refused(map::ADDRESSES_V6)),
         }
     }
 
@@ -149,11 +152,11 @@ impl Maps {
             IpNet::V4(net) => self
                 .list_v4
                 .insert(&key_v4(scope, net), listed, 0)
-                .map_err(DataPlaneError::map(map::LIST_V4)),
+                .map_err(self.room.refused(map::LIST_V4)),
             IpNet::V6(net) => self
                 .list_v6
                 .insert(&key_v6(scope, net), listed, 0)
-                .map_err(DataPlaneError::map(map::LIST_V6)),
+                .map_err(self.room.refused(map::LIST_V6)),
         }
     }
 
@@ -185,7 +188,7 @@ impl Maps {
         };
         self.interfaces
             .insert(index, interface, 0)
-            .map_err(DataPlaneError::map(map::INTERFACES))
+            .map_err(self.room.refused(map::INTERFACES))
     }
 
     /// Nothing is lost if the entry stays: its interface is not asked for.

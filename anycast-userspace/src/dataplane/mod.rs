@@ -5,10 +5,12 @@
 //! short system calls, so that they can be made from an async task as they are.
 
 mod address_counters;
+mod apply;
 mod attach;
 mod counters;
 mod desired;
 mod error;
+mod follow;
 mod identity;
 mod lists;
 mod loader;
@@ -32,16 +34,18 @@ pub use desired::{Desired, Service, State};
 pub use error::DataPlaneError;
 pub use identity::records;
 pub use probe::{Explained, Outcome};
+pub use room::faults;
 pub use trace::VerdictLog;
 
 use crate::config::dataplane::{DataPlane as Settings, Mode};
 use attach::Held;
 use desired::Ids;
+use follow::Macs;
 use loader::{Loaded, MAPS, Purpose};
 use maps::Maps;
 use pins::PinDirectory;
-use reconcile::{Contents, diff};
-use room::{Room, fits};
+use reconcile::Contents;
+use room::Room;
 
 /// The loaded program with its maps.
 ///
@@ -59,6 +63,8 @@ pub struct DataPlane {
     /// Ids of the services of the desired state, in its order.
     order: Vec<u32>,
     installed: Contents,
+    /// What the map of interfaces holds.
+    macs: Macs,
     settings: Settings,
     features: u64,
     /// One of how many verdicts is logged, if any.
@@ -88,9 +94,10 @@ impl DataPlane {
         let pins = PinDirectory::open(&settings.pin)?;
         pins.clear(MAPS)?;
         let features = always(settings);
+        let room = Room::of(settings);
         let loaded =
             Self::over(&pins, settings, features, trace).and_then(|(mut serving, explaining)| {
-                Ok((Maps::take(&mut serving)?, serving, explaining))
+                Ok((Maps::take(&mut serving, room)?, serving, explaining))
             });
         match loaded {
             Ok((maps, serving, explaining)) => Ok(Self {
@@ -99,14 +106,11 @@ impl DataPlane {
                 serving,
                 explaining,
                 pins,
-                room: Room {
-                    addresses: settings.max_addresses as usize,
-                    services: settings.max_services as usize,
-                    prefixes: settings.max_prefixes as usize,
-                },
+                room,
                 ids: Ids::default(),
                 order: Vec::new(),
                 installed: Contents::default(),
+                macs: Macs::new(),
                 settings: settings.clone(),
                 features,
                 trace,
@@ -152,12 +156,12 @@ impl DataPlane {
     /// [`DataPlaneError::Full`], [`DataPlaneError::NoInterface`], [`DataPlaneError::Occupied`] where another XDP program is,
     /// [`DataPlaneError::Attach`] with the mode that was refused.
     pub fn attach(&mut self, interface: &str, mode: Mode) -> Result<&Attachment, DataPlaneError> {
-        let room = self.settings.max_interfaces as usize;
-        fits(map::INTERFACES, room, self.attached.len() + 1)?;
+        self.room.fits(map::INTERFACES, self.attached.len() + 1)?;
         let multi_buffer = self.settings.multi_buffer;
         let held = attach::attach(self.serving.program_mut()?, interface, mode, multi_buffer)?;
         if let Some(mac) = attach::mac_of(interface) {
             self.maps.set_mac(held.attachment.index, mac)?;
+            self.macs.insert(held.attachment.index, mac);
         }
         let place = self.attached.len();
         self.attached.push(held);
@@ -174,6 +178,7 @@ impl DataPlane {
         };
         let held = self.attached.remove(place);
         self.maps.forget_mac(held.attachment.index);
+        self.macs.remove(&held.attachment.index);
         true
     }
 
@@ -183,97 +188,12 @@ impl DataPlane {
     }
 
     /// Teaches the program the MAC address that an interface answers ARP and neighbour discovery with.
-    /// [`DataPlane::attach`] does it; this is for an address that has changed since.
+    /// [`DataPlane::attach`] and [`DataPlane::follow`] do it; this is for interfaces that they do not know of.
     ///
     /// # Errors
     /// [`DataPlaneError::Map`].
     pub fn set_mac(&mut self, index: u32, mac: [u8; 6]) -> Result<(), DataPlaneError> {
         self.maps.set_mac(index, mac)
-    }
-
-    /// Brings the maps to `desired`, with the fewest writes. Says how many.
-    ///
-    /// Where `desired` needs a feature that the program was loaded without, a program with it takes its
-    /// place first, without a packet in between.
-    ///
-    /// # Errors
-    /// [`DataPlaneError::Full`], [`DataPlaneError::TwoOwners`], [`DataPlaneError::SameName`] and
-    /// [`DataPlaneError::TooMany`] before anything is written. After [`DataPlaneError::Map`] the maps
-    /// hold what was written until then, and the next call goes on from there.
-    pub fn apply(&mut self, desired: &Desired) -> Result<u64, DataPlaneError> {
-        let names: Vec<&str> = desired
-            .services
-            .iter()
-            .map(|service| service.name.as_str())
-            .collect();
-        let ids = self.ids.assign(&names)?;
-        let mut wanted = Contents::of(desired, &ids)?;
-        self.room.check(&wanted, &ids)?;
-        if self.settings.address_counters {
-            wanted.number_addresses(&self.installed);
-        }
-        let features = desired.features() | always(&self.settings);
-        if features & !self.features != 0 {
-            self.reload(features)?;
-        }
-        let before = self.maps.writes();
-        let order = names.iter().filter_map(|name| ids.get(name)).collect();
-        self.write_all(&wanted)?;
-        self.ids = ids;
-        self.order = order;
-        self.installed = wanted;
-        self.show_addresses(desired);
-        Ok(self.maps.writes() - before)
-    }
-
-    fn show_addresses(&self, desired: &Desired) {
-        let shown = desired
-            .services
-            .iter()
-            .enumerate()
-            .flat_map(|(place, service)| {
-                let slot = |address| Some(self.installed.addresses.get(address)?.slot);
-                service
-                    .addresses
-                    .iter()
-                    .filter_map(move |address| Some((place, *address, slot(address)?)))
-            })
-            .collect();
-        self.maps.show_addresses(shown);
-    }
-
-    fn write_all(&mut self, wanted: &Contents) -> Result<(), DataPlaneError> {
-        for write in diff(&self.installed, wanted) {
-            if let Err(error) = self.maps.write(&write) {
-                self.installed = self.maps.read()?;
-                return Err(error);
-            }
-        }
-        Ok(())
-    }
-
-    /// Reads the maps back and repairs what differs from the last desired state. Says how many writes
-    /// that took.
-    ///
-    /// # Errors
-    /// [`DataPlaneError::Map`].
-    pub fn resync(&mut self) -> Result<u64, DataPlaneError> {
-        let mut found = self.maps.read()?;
-        // An entry of zeros reads as none; its counters are not to be cleared for that.
-        for (id, entry) in &self.installed.services {
-            found
-                .services
-                .entry(*id)
-                .or_insert_with(|| anycast_common::abi::Service {
-                    state: !entry.state,
-                    ..Default::default()
-                });
-        }
-        let before = self.maps.writes();
-        for write in diff(&found, &self.installed) {
-            self.maps.write(&write)?;
-        }
-        Ok(self.maps.writes() - before)
     }
 
     /// Writes the state of one service: exactly one map write, whatever the number of its addresses.

@@ -11,9 +11,13 @@ use super::error::DataPlaneError;
 
 /// Room for what a program may add to a frame.
 const GROWTH: usize = 128;
-/// The source of synthetic packets: documentation prefixes (RFC 5737, RFC 3849), never on the wire.
-const SOURCE_V4: Ipv4Addr = Ipv4Addr::new(192, 0, 2, 1);
-const SOURCE_V6: Ipv6Addr = Ipv6Addr::new(0x2001, 0xdb8, 0, 0, 0, 0, 0, 1);
+/// The source of synthetic packets: documentation prefixes (RFC 5737, RFC 3849), never on the wire. The
+/// second is for the address that is the first: a packet from an address to itself is dropped.
+const SOURCES_V4: [Ipv4Addr; 2] = [Ipv4Addr::new(192, 0, 2, 1), Ipv4Addr::new(192, 0, 2, 2)];
+const SOURCES_V6: [Ipv6Addr; 2] = [
+    Ipv6Addr::new(0x2001, 0xdb8, 0, 0, 0, 0, 0, 1),
+    Ipv6Addr::new(0x2001, 0xdb8, 0, 0, 0, 0, 0, 2),
+];
 
 /// What one run of a program did with a frame.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -58,13 +62,14 @@ pub(super) fn echo_request(address: IpAddr) -> Vec<u8> {
     let mut frame = vec![0; 12];
     match address {
         IpAddr::V4(address) => {
+            let source = other_than(address, SOURCES_V4).octets();
             frame.extend(ether_type::IPV4.to_be_bytes());
             let mut header = [0; 20];
             header[0] = 0x45;
             header[3] = 28;
             header[8] = 64;
             header[9] = protocol::ICMP;
-            header[12..16].copy_from_slice(&SOURCE_V4.octets());
+            header[12..16].copy_from_slice(&source);
             header[16..20].copy_from_slice(&address.octets());
             let sum = !checksum::fold(checksum::sum(&header));
             header[10..12].copy_from_slice(&sum.to_be_bytes());
@@ -75,12 +80,13 @@ pub(super) fn echo_request(address: IpAddr) -> Vec<u8> {
             frame.extend(message);
         }
         IpAddr::V6(address) => {
+            let source = other_than(address, SOURCES_V6).octets();
             frame.extend(ether_type::IPV6.to_be_bytes());
             frame.extend([0x60, 0, 0, 0, 0, 8, protocol::ICMPV6, 64]);
-            frame.extend(SOURCE_V6.octets());
+            frame.extend(source);
             frame.extend(address.octets());
             let mut message = [icmpv6::ECHO_REQUEST, 0, 0, 0, 0, 1, 0, 1];
-            let pseudo = checksum::sum(&SOURCE_V6.octets())
+            let pseudo = checksum::sum(&source)
                 + checksum::sum(&address.octets())
                 + 8
                 + u32::from(protocol::ICMPV6);
@@ -90,4 +96,32 @@ pub(super) fn echo_request(address: IpAddr) -> Vec<u8> {
         }
     }
     frame
+}
+
+fn other_than<T: PartialEq>(address: T, [first, second]: [T; 2]) -> T {
+    if address == first { second } else { first }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_request_never_comes_from_the_address_that_it_goes_to() {
+        for (address, source) in [
+            ("192.168.250.1", "192.0.2.1"),
+            ("192.0.2.1", "192.0.2.2"),
+            ("192.0.2.2", "192.0.2.1"),
+            ("fd00:250::1", "2001:db8::1"),
+            ("2001:db8::1", "2001:db8::2"),
+            ("2001:db8::2", "2001:db8::1"),
+        ] {
+            let frame = echo_request(address.parse().unwrap());
+            let found = match address.contains(':') {
+                false => IpAddr::from(<[u8; 4]>::try_from(&frame[26..30]).unwrap()),
+                true => IpAddr::from(<[u8; 16]>::try_from(&frame[22..38]).unwrap()),
+            };
+            assert_eq!(found, source.parse::<IpAddr>().unwrap(), "to {address}");
+        }
+    }
 }

@@ -156,6 +156,34 @@ pub(super) fn diff(installed: &Contents, wanted: &Contents) -> Vec<Write> {
     writes
 }
 
+/// The write that takes `write` back where the maps held `installed` before; `None` for counters, of which
+/// nothing is kept.
+pub(super) fn undo(installed: &Contents, write: &Write) -> Option<Write> {
+    match *write {
+        Write::RemoveAddress(address) | Write::SetAddress(address, _) => {
+            let before = installed.addresses.get(&address);
+            Some(before.map_or(Write::RemoveAddress(address), |owner| {
+                Write::SetAddress(address, *owner)
+            }))
+        }
+        Write::RemovePrefix(scope, prefix) | Write::SetPrefix(scope, prefix, _) => {
+            let before = installed.lists.get(&(scope, prefix));
+            Some(before.map_or(Write::RemovePrefix(scope, prefix), |allow| {
+                Write::SetPrefix(scope, prefix, *allow)
+            }))
+        }
+        Write::SetService(id, _) => {
+            let before = installed.services.get(&id).copied();
+            Some(Write::SetService(id, before.unwrap_or_default()))
+        }
+        Write::SetIdentity(_) => {
+            let before = installed.identity.unwrap_or(NO_IDENTITY);
+            Some(Write::SetIdentity(before))
+        }
+        Write::ClearCounters(_) | Write::ClearAddressCounters(_) => None,
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::super::desired::{Service, State};
@@ -232,6 +260,75 @@ mod tests {
                 Write::SetService(1, abi::Service::default()),
             ]
         );
+    }
+
+    /// What a write makes of the maps.
+    fn perform(contents: &mut Contents, write: Write) {
+        match write {
+            Write::RemoveAddress(address) => {
+                contents.addresses.remove(&address);
+            }
+            Write::SetAddress(address, owner) => {
+                contents.addresses.insert(address, owner);
+            }
+            Write::RemovePrefix(scope, prefix) => {
+                contents.lists.remove(&(scope, prefix));
+            }
+            Write::SetPrefix(scope, prefix, allow) => {
+                contents.lists.insert((scope, prefix), allow);
+            }
+            Write::SetService(id, entry) if entry == abi::Service::default() => {
+                contents.services.remove(&id);
+            }
+            Write::SetService(id, entry) => {
+                contents.services.insert(id, entry);
+            }
+            Write::SetIdentity(identity) => {
+                contents.identity = Some(identity).filter(|identity| *identity != NO_IDENTITY);
+            }
+            Write::ClearCounters(_) | Write::ClearAddressCounters(_) => {}
+        }
+    }
+
+    #[test]
+    fn however_far_writes_came_taking_them_back_leads_to_what_was_there() {
+        let nets = |texts: &[&str]| texts.iter().map(|net| net.parse().unwrap()).collect();
+        let old = Desired {
+            services: vec![
+                service("a", State::Up, &["192.0.2.1", "192.0.2.2"]),
+                service("b", State::Up, &["192.0.2.3"]),
+            ],
+            identity: Some("city-a".to_owned()),
+            deny: nets(&["10.0.0.0/8", "2001:db8::/32"]),
+            ..Desired::default()
+        };
+        let new = Desired {
+            services: vec![
+                service("a", State::Down, &["192.0.2.2", "192.0.2.3"]),
+                service("c", State::Up, &["2001:db8::1"]),
+            ],
+            allow: nets(&["10.0.0.0/8"]),
+            deny: nets(&["11.0.0.0/8"]),
+            ..Desired::default()
+        };
+        let ids = Ids::default().assign(&["a", "b"]).unwrap();
+        let before = Contents::of(&old, &ids).unwrap();
+        let after = Contents::of(&new, &ids.assign(&["a", "c"]).unwrap()).unwrap();
+        let writes = diff(&before, &after);
+        assert!(writes.len() > 10, "{writes:?}");
+        for done in 0..=writes.len() {
+            let mut maps = before.clone();
+            for write in &writes[..done] {
+                perform(&mut maps, *write);
+            }
+            assert!(done < writes.len() || maps == after);
+            for write in writes[..done].iter().rev() {
+                if let Some(back) = undo(&before, write) {
+                    perform(&mut maps, back);
+                }
+            }
+            assert_eq!(maps, before, "after {done} of {writes:?}");
+        }
     }
 
     #[test]

@@ -114,7 +114,7 @@ catalogue! {
     BYTES: Counter "anycast_packets" in Bytes, ["service", "reason"],
         "Bytes of those packets, link-layer header included.";
     INTERFACE_MODE: Gauge "anycast_interface_mode", ["interface", "mode"],
-        "1 for the mode in which the program is attached to the interface, 0 for the other.";
+        "1 for the mode in which the program is attached to the interface, 0 otherwise.";
     PEER_STATE: Gauge "anycast_bgp_peer_state", ["peer", "state"],
         "1 for the state of the session (RFC 4271), 0 for the others.";
     PEER_UPTIME: Gauge "anycast_bgp_peer_uptime" in Seconds, ["peer"],

@@ -3,6 +3,7 @@
 use anycast_userspace::config::dataplane::Mode;
 use anycast_userspace::dataplane::{AttachedMode, DataPlane, DataPlaneError, Desired, State};
 
+use crate::daemon::Daemon;
 use crate::live::Client;
 use crate::support::settings;
 use crate::tools::{in_a_namespace, ip_tool};
@@ -39,6 +40,29 @@ fn attaching_takes_native_mode_where_the_driver_has_it_and_says_so_where_not() {
         assert!(!ip_tool("link show left").contains("xdp"));
         plane.unload().unwrap();
         assert!(!ip_tool("link show br").contains("xdp"));
+    });
+}
+
+#[test]
+fn the_daemon_s_status_says_that_a_driver_has_no_native_mode_and_what_is_used_instead() {
+    in_a_namespace(|| {
+        ip_tool("link add name left type bridge");
+        let daemon = Daemon::start("", &[]);
+        let status = daemon.json(&["status", "--json"]);
+        let shown = &status["interfaces"][0];
+        assert_eq!(
+            (&shown["name"], &shown["mode"]),
+            (&"left".into(), &"generic".into())
+        );
+        let note = shown["note"].as_str().unwrap();
+        assert!(
+            note.starts_with("the driver of left refused native mode: "),
+            "{note}"
+        );
+        let (_, text) = daemon.ask(&["status"]);
+        let line = format!("interface left  generic  ({note})");
+        assert!(text.contains(&line), "{text}");
+        assert!(ip_tool("link show left").contains(" xdpgeneric "));
     });
 }
 

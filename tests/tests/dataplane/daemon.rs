@@ -7,12 +7,13 @@ use std::time::Duration;
 use anycast_tests::process::Process;
 use anycast_tests::site::binary;
 use anycast_tests::wait;
+use nix::sys::signal::Signal;
 
 use crate::support::pin;
 
 /// A running daemon, killed when dropped.
 pub(crate) struct Daemon {
-    _process: Process,
+    process: Process,
     directory: tempfile::TempDir,
 }
 
@@ -21,6 +22,11 @@ impl Daemon {
     /// Starts it on the interface `left`, with further lines for `[dataplane]` and further arguments, and
     /// waits until its service is up.
     pub(crate) fn start(dataplane: &str, arguments: &[&str]) -> Self {
+        Self::start_with(dataplane, "", arguments)
+    }
+
+    /// As [`Daemon::start`], with further lines for the service.
+    pub(crate) fn start_with(dataplane: &str, service: &str, arguments: &[&str]) -> Self {
         let directory = tempfile::tempdir().unwrap();
         let config = directory.path().join("anycast.toml");
         let text = format!(
@@ -41,6 +47,7 @@ name = "dns"
 addresses = ["192.168.250.1", "192.168.251.1", "fd00:250::1", "fd00:251::1"]
 ports = ["udp/53"]
 announce = []
+{service}
 
 [[services.checks]]
 name = "always"
@@ -56,7 +63,7 @@ interval = "100ms"
         command.arg("run").arg("-c").arg(&config).args(arguments);
         let log = directory.path().join("log");
         let daemon = Self {
-            _process: Process::spawn("anycast", command, &log).unwrap(),
+            process: Process::spawn("anycast", command, &log).unwrap(),
             directory,
         };
         wait::until("the service to be up", Duration::from_secs(30), || {
@@ -92,6 +99,11 @@ interval = "100ms"
         let (done, said) = self.ask(arguments);
         assert!(done, "{arguments:?}: {said}");
         serde_json::from_str(&said).unwrap()
+    }
+
+    /// Asks it to end, as systemd does.
+    pub(crate) fn terminate(&self) {
+        self.process.signal_leader(Signal::SIGTERM).unwrap();
     }
 
     /// Its log so far.

@@ -100,18 +100,26 @@ impl Link {
     }
 
     fn with_mtu(mtu: u32) -> Self {
-        let client = Client::new();
+        let link = Self {
+            client: Client::new(),
+        };
+        ip_tool("link set lo up");
+        link.client.within(|| ip_tool("link set lo up"));
+        link.make(mtu);
+        link
+    }
+
+    /// Makes the pair of interfaces.
+    pub(crate) fn make(&self, mtu: u32) {
         ip_tool(&format!(
             "link add left mtu {mtu} type veth peer name right mtu {mtu}"
         ));
-        ip_tool(&format!("link set right netns {}", client.0.id()));
-        ip_tool("link set lo up");
+        ip_tool(&format!("link set right netns {}", self.client.0.id()));
         ip_tool("address add 10.0.0.1/24 dev left");
         ip_tool("address add fd00::1/64 dev left nodad");
         ip_tool("link set left up");
-        client.within(|| {
+        self.client.within(|| {
             for command in [
-                "link set lo up",
                 "address add 10.0.0.2/24 dev right",
                 "address add fd00::2/64 dev right nodad",
                 "link set right up",
@@ -123,7 +131,11 @@ impl Link {
                 ip_tool(command);
             }
         });
-        Self { client }
+    }
+
+    /// The other end.
+    pub(crate) fn client(&self) -> &Client {
+        &self.client
     }
 
     /// Sends datagrams, one after the other.

@@ -4,6 +4,7 @@ mod addresses;
 mod attaching;
 mod case;
 mod daemon;
+mod devices;
 mod differential;
 mod full;
 mod icmp;

@@ -76,6 +76,16 @@ fn explaining_counts_nothing() {
 }
 
 #[test]
+fn an_address_that_proofs_come_from_is_proved_as_any_other() {
+    let addresses = ["192.0.2.1", "192.0.2.2", "2001:db8::1", "2001:db8::2"];
+    let mut bed = Bed::new(vec![service("up", State::Up, &addresses)]);
+    for address in addresses {
+        let proof = bed.plane().prove(ip(address)).unwrap();
+        assert_eq!(proof.reason, Reason::Echo, "{address}");
+    }
+}
+
+#[test]
 fn one_write_flips_ten_thousand_addresses() {
     let addresses: Vec<String> = (0..5_000)
         .flat_map(|n| {

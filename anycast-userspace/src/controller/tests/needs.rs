@@ -37,7 +37,7 @@ pub(super) fn controller_with_hooks(
     });
     let facts = Facts {
         node: "test".to_owned(),
-        interfaces: Vec::new(),
+        interfaces: watch::channel(Vec::new()).1,
         peers: Arc::new(NoPeers),
         addresses: None,
     };

@@ -20,6 +20,7 @@ use crate::decision::{DataPlaneMode, Orders, Pace};
 use crate::events::{Event, EventKind};
 use crate::health::{self, FailureKind, Outcome};
 use crate::hooks::Transitions;
+use crate::links::{Link, Links};
 use crate::metrics::Metrics;
 use crate::planes::{Counters, Modes, PeerNews, PeerReport};
 use crate::rib::DesiredRoutes;
@@ -65,6 +66,8 @@ impl Plane for FakePlane {
             unowned: Default::default(),
         })
     }
+
+    fn follow(&mut self, _links: &[Link]) {}
 }
 
 pub(super) struct NoPeers;
@@ -123,6 +126,7 @@ impl Rig {
         tokio::spawn(writer::run(
             plane,
             modes_seen,
+            watch::channel(Links::default()).1,
             map_reports,
             counter_requests,
         ));
@@ -143,7 +147,7 @@ impl Rig {
         };
         let facts = Facts {
             node: "test".to_owned(),
-            interfaces: Vec::new(),
+            interfaces: watch::channel(Vec::new()).1,
             peers: Arc::new(NoPeers),
             addresses: None,
         };

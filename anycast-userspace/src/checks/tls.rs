@@ -5,8 +5,8 @@ use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
-use rustls::client::WebPkiServerVerifier;
 use rustls::client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier};
+use rustls::client::{Resumption, WebPkiServerVerifier};
 use rustls::crypto::CryptoProvider;
 use rustls::pki_types::pem::PemObject as _;
 use rustls::pki_types::{CertificateDer, ServerName, UnixTime};
@@ -97,6 +97,8 @@ fn connector(settings: &Tls, protocol: Option<&'static [u8]>) -> Result<TlsConne
         .dangerous()
         .with_custom_certificate_verifier(verifier)
         .with_no_client_auth();
+    // A session that is resumed skips the verifier: an expired certificate would go on passing.
+    config.resumption = Resumption::disabled();
     config.alpn_protocols = protocol.into_iter().map(<[u8]>::to_vec).collect();
     Ok(TlsConnector::from(Arc::new(config)))
 }

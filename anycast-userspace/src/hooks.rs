@@ -23,10 +23,13 @@ use tracing::{info, warn};
 use crate::command::{self, Ended, Invocation};
 use crate::config::Hook;
 use crate::events::{Event, EventKind};
+use crate::one_line::one_line;
 use crate::state::ServiceState;
 
 /// Transitions of one service that may wait for a slow command.
 pub const LANE_DEPTH: usize = 16;
+/// How much of a reason, an operator's for one, a command gets to see, in characters.
+const REASON_LIMIT: usize = 4096;
 
 /// The task that runs hooks; dropping it kills the commands under way.
 #[derive(Debug)]
@@ -146,7 +149,7 @@ impl Runner {
         lane.pending.push_back(Change {
             from,
             to,
-            reason,
+            reason: one_line(reason.into(), REASON_LIMIT).into_owned(),
             time: event.at.to_string(),
         });
         if !lane.busy {
@@ -221,6 +224,7 @@ mod tests {
     use super::{LANE_DEPTH, RunningHooks, spawn};
     use crate::config::Hook;
     use crate::events::{Event, EventKind};
+    use crate::health::{FailureKind, Outcome, Reason};
     use crate::state::ServiceState;
 
     const PATIENCE: Duration = Duration::from_secs(20);
@@ -303,6 +307,30 @@ mod tests {
             rig.written().await,
             "city-a dns init up check dns-udp passed; all of it $(true)\n"
         );
+    }
+
+    #[tokio::test]
+    async fn whatever_a_check_or_an_operator_says_a_command_gets_to_see_it() {
+        let check = Reason::Check {
+            check: 0,
+            name: "probe".into(),
+            in_a_row: 2,
+            outcome: Outcome::fail(FailureKind::Exit, "exit code 1: \0no\tdisk\u{1b}[31m"),
+        };
+        let rig = Rig::new(&[("printf '%s\n' \"$ANYCAST_REASON\" >> $LOG", "")]);
+        rig.transition("dns", Up, Down, &check.to_string());
+        rig.transition("dns", Down, Up, "operator: \0well\nagain");
+        rig.transition("dns", Up, Down, &"x".repeat(1_000_000));
+        let written = rig.written().await;
+        let lines: Vec<&str> = written.lines().collect();
+        assert_eq!(
+            lines[..2],
+            [
+                "check probe failed 2 times in a row: exit code 1: \u{fffd}no disk\u{fffd}[31m",
+                "operator: \u{fffd}well again",
+            ]
+        );
+        assert!(lines[2].starts_with("xxx") && lines[2].ends_with('…'));
     }
 
     #[tokio::test]

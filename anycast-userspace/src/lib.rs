@@ -20,6 +20,7 @@ pub mod hooks;
 pub mod listener;
 mod logging;
 pub mod metrics;
+mod one_line;
 pub mod planes;
 pub mod privileges;
 pub mod rib;

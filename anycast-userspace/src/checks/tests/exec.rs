@@ -70,6 +70,11 @@ async fn the_exit_code_decides_and_the_last_line_is_told() {
             Ok(""),
         ),
         ("cat; test $? = 0", "", Ok("exit code 0")),
+        (
+            "printf 'a\\000b\\033[31m\\tc\\n'; exit 1",
+            "",
+            Err("exit code 1: a\u{fffd}b\u{fffd}[31m c"),
+        ),
     ];
     for (script, settings, want) in cases {
         let outcome = run(script, &format!("timeout = \"5s\"\n{settings}"))

@@ -6,6 +6,16 @@ use tokio::net::TcpListener;
 use super::{LOOPBACK, assert_fails, first_outcome};
 use crate::health::FailureKind;
 
+#[tokio::test]
+async fn a_header_of_any_length_is_told_in_part() {
+    let head = format!("HTTP/1.1 200 OK\r\nX-City: {}\r\n\r\n", "a".repeat(50_000));
+    let port = server(Answer::Send(head.leak())).await;
+    let settings = "timeout = \"5s\"\nexpect_headers = { x-city = \"b\" }";
+    let outcome = first_outcome(&format!("type = \"http\"\nport = {port}\n{settings}")).await;
+    assert_fails(&outcome, FailureKind::Mismatch, "header `x-city` is `aaa");
+    assert!(outcome.detail().chars().count() < 600);
+}
+
 /// What a server does with a connection once it has read the request.
 #[derive(Clone, Copy)]
 enum Answer {

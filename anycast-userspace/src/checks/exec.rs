@@ -1,5 +1,6 @@
 //! The `exec` check: a command whose exit code is the verdict.
 
+use std::net::IpAddr;
 use std::time::{Duration, Instant};
 
 use super::Subject;
@@ -8,21 +9,24 @@ use crate::command::{self, Ended, Invocation};
 use crate::config::check::ExecCheck;
 use crate::health::{FailureKind, Outcome};
 
+/// How many bytes of addresses a command is given. The kernel starts none with a variable of 128 KiB.
+const ADDRESSES_LIMIT: usize = 64 * 1024;
+
 pub(super) struct ExecProbe {
     check: ExecCheck,
     /// Besides the configured ones: on whose behalf the command runs.
-    variables: [(&'static str, String); 3],
+    variables: [(&'static str, String); 4],
 }
 
 impl ExecProbe {
     pub(super) fn new(check: &ExecCheck, subject: &Subject<'_>) -> Self {
-        let addresses: Vec<_> = subject.addresses.iter().map(ToString::to_string).collect();
         Self {
             check: check.clone(),
             variables: [
                 ("ANYCAST_SERVICE", subject.name.to_owned()),
                 ("ANYCAST_CHECK", check.name.clone()),
-                ("ANYCAST_ADDRESSES", addresses.join(" ")),
+                ("ANYCAST_ADDRESSES", first_addresses(subject.addresses)),
+                ("ANYCAST_ADDRESS_COUNT", subject.addresses.len().to_string()),
             ],
         }
     }
@@ -69,4 +73,20 @@ impl ExecProbe {
             output: finished.output,
         }
     }
+}
+
+/// As many addresses, separated by spaces, as a command can be given.
+fn first_addresses(addresses: &[IpAddr]) -> String {
+    let mut list = String::new();
+    for address in addresses {
+        let address = address.to_string();
+        if list.len() + 1 + address.len() > ADDRESSES_LIMIT {
+            break;
+        }
+        if !list.is_empty() {
+            list.push(' ');
+        }
+        list.push_str(&address);
+    }
+    list
 }

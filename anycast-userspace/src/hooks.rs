@@ -20,7 +20,7 @@ use tokio::task::{JoinHandle, JoinSet};
 use tokio::time::{Instant, timeout};
 use tracing::{info, warn};
 
-use crate::command::{self, Ended, Invocation};
+use crate::command::{self, Ended, Invocation, Slot};
 use crate::config::Hook;
 use crate::events::{Event, EventKind};
 use crate::one_line::one_line;
@@ -64,7 +64,7 @@ pub fn spawn(
         .filter(|(_, hooks)| !hooks.is_empty())
         .map(|(service, hooks)| {
             let lane = Lane {
-                hooks: hooks.into(),
+                hooks: hooks.into_iter().map(Placed::new).collect(),
                 pending: VecDeque::new(),
                 busy: false,
             };
@@ -90,8 +90,23 @@ struct Change {
     time: String,
 }
 
+/// A hook and where its runs take place: one that hangs in the kernel keeps no other from running.
+struct Placed {
+    hook: Hook,
+    slot: Slot,
+}
+
+impl Placed {
+    fn new(hook: Hook) -> Self {
+        Self {
+            hook,
+            slot: Slot::default(),
+        }
+    }
+}
+
 struct Lane {
-    hooks: Arc<[Hook]>,
+    hooks: Arc<[Placed]>,
     pending: VecDeque<Change>,
     busy: bool,
 }
@@ -138,7 +153,7 @@ impl Runner {
         let Some(lane) = self.lanes.get_mut(&service) else {
             return;
         };
-        if !lane.hooks.iter().any(|hook| hook.on.contains(&to)) {
+        if !lane.hooks.iter().any(|placed| placed.hook.on.contains(&to)) {
             return;
         }
         if lane.pending.len() == LANE_DEPTH
@@ -183,7 +198,7 @@ impl Runner {
     }
 }
 
-async fn run_all(hooks: &[Hook], node: &str, service: &str, change: &Change) {
+async fn run_all(hooks: &[Placed], node: &str, service: &str, change: &Change) {
     let environment = [
         ("ANYCAST_NODE", node),
         ("ANYCAST_SERVICE", service),
@@ -192,21 +207,32 @@ async fn run_all(hooks: &[Hook], node: &str, service: &str, change: &Change) {
         ("ANYCAST_REASON", &change.reason),
         ("ANYCAST_TIME", &change.time),
     ];
-    for hook in hooks.iter().filter(|hook| hook.on.contains(&change.to)) {
+    for Placed { hook, slot } in hooks {
+        if !hook.on.contains(&change.to) {
+            continue;
+        }
         let invocation = Invocation {
             command: &hook.command,
             environment: &environment,
             directory: Path::new("/"),
             user: hook.user.as_deref(),
         };
-        let finished =
-            command::run(&invocation, (Instant::now() + hook.timeout.0).into_std()).await;
+        let finished = command::run(
+            slot,
+            &invocation,
+            (Instant::now() + hook.timeout.0).into_std(),
+        )
+        .await;
         let program = &hook.command[0];
         match finished.ended {
             Ended::Exited(status) if status.success() => {
                 info!(service, state = %change.to, program, "hook ran");
             }
-            Ended::Exited(_) | Ended::TimedOut | Ended::Failed(_) => {
+            Ended::Exited(_)
+            | Ended::TimedOut
+            | Ended::NotStarted
+            | Ended::SlotTaken
+            | Ended::Failed(_) => {
                 warn!(service, state = %change.to, program, "hook failed: {}", finished.describe());
             }
         }

@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 
 use super::Subject;
 use super::probe::{Run, timed_out};
-use crate::command::{self, Ended, Invocation};
+use crate::command::{self, Ended, Invocation, Slot};
 use crate::config::check::ExecCheck;
 use crate::health::{FailureKind, Outcome};
 
@@ -14,6 +14,7 @@ const ADDRESSES_LIMIT: usize = 64 * 1024;
 
 pub(super) struct ExecProbe {
     check: ExecCheck,
+    slot: Slot,
     /// Besides the configured ones: on whose behalf the command runs.
     variables: [(&'static str, String); 4],
 }
@@ -22,6 +23,7 @@ impl ExecProbe {
     pub(super) fn new(check: &ExecCheck, subject: &Subject<'_>) -> Self {
         Self {
             check: check.clone(),
+            slot: Slot::default(),
             variables: [
                 ("ANYCAST_SERVICE", subject.name.to_owned()),
                 ("ANYCAST_CHECK", check.name.clone()),
@@ -50,9 +52,17 @@ impl ExecProbe {
             directory: &self.check.directory,
             user: self.check.user.as_deref(),
         };
-        let finished = command::run(&invocation, deadline).await;
+        let finished = command::run(&self.slot, &invocation, deadline).await;
         let outcome = match &finished.ended {
             Ended::TimedOut => timed_out(limit),
+            Ended::NotStarted => Outcome::fail(
+                FailureKind::Timeout,
+                format!(
+                    "no result within {limit:?}: `{}` has not been started yet",
+                    self.check.command[0]
+                ),
+            ),
+            Ended::SlotTaken => Outcome::fail(FailureKind::Timeout, finished.describe()),
             Ended::Failed(why) => Outcome::fail(FailureKind::Resource, why.clone()),
             Ended::Exited(status) => {
                 let passes = |code: i32| {

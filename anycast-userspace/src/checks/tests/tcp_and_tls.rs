@@ -327,3 +327,38 @@ async fn a_missing_authority_file_is_named() {
     .await;
     assert_fails(&outcome, FailureKind::Resource, "/nonexistent/ca.pem");
 }
+
+#[tokio::test]
+async fn a_file_of_authorities_that_is_replaced_is_honoured_and_one_that_breaks_changes_nothing() {
+    let server = tls_server((-1, 30)).await;
+    let ca_file = server.ca_file();
+    let trusted = std::fs::read(&ca_file).expect("the CA's file");
+    let other = certificates((-1, 30)).ca_pem;
+    std::fs::write(&ca_file, &other).expect("another CA");
+    let check = check(&format!(
+        "type = \"tcp\"\nport = {}\ninterval = \"20ms\"\ntimeout = \"5s\"\n\
+         [tls]\nserver_name = \"city.example\"\nca_file = \"{}\"",
+        server.port,
+        ca_file.display()
+    ));
+    let (_running, mut reports) = start(&check, &[LOOPBACK]);
+    let mut wait_for = async |passes: bool, when: &str| {
+        let turned =
+            async { while reports.recv().await.expect("a report").outcome.passed() != passes {} };
+        let turned = tokio::time::timeout(Duration::from_secs(10), turned).await;
+        assert!(turned.is_ok(), "{when}");
+    };
+    wait_for(false, "the server's authority is unknown").await;
+    std::fs::write(&ca_file, &trusted).expect("the server's CA");
+    wait_for(true, "its authority is known").await;
+    let written = std::fs::metadata(&ca_file).expect("the file").len();
+    assert_eq!(written, u64::try_from(trusted.len()).expect("its length"));
+
+    std::fs::remove_file(&ca_file).expect("the file goes");
+    let until = tokio::time::Instant::now() + Duration::from_millis(2500);
+    while tokio::time::Instant::now() < until {
+        wait_for(true, "the file is gone").await;
+    }
+    std::fs::write(&ca_file, &other).expect("another CA");
+    wait_for(false, "its authority is unknown again").await;
+}

@@ -14,6 +14,7 @@ pub mod control;
 pub mod controller;
 pub mod dataplane;
 pub mod decision;
+pub mod descriptors;
 pub mod events;
 pub mod health;
 pub mod hooks;

@@ -12,6 +12,7 @@ use tokio::sync::Semaphore;
 use super::Invocation;
 use super::group::Group;
 use super::slot::Taken;
+use crate::descriptors::restore_limit_of;
 
 /// How many commands of the process are being started at once. Each takes a thread; more would come only of file
 /// systems or name services that hang.
@@ -56,6 +57,10 @@ fn spawn(mut command: Command, user: Option<&str>, slot: Taken) -> io::Result<St
             .ok_or_else(|| io::Error::other(format!("there is no user `{name}`")))?;
         command.uid(user.uid.as_raw()).gid(user.gid.as_raw());
     }
-    let group = Group::of(command.spawn()?, slot);
+    let child = command.spawn()?;
+    if let Some(Err(error)) = child.id().map(restore_limit_of) {
+        tracing::debug!(%error, "a command keeps the daemon's limit of open files");
+    }
+    let group = Group::of(child, slot);
     Ok(Started { group, output })
 }

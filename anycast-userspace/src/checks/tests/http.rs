@@ -182,6 +182,19 @@ async fn responses_pass_or_fail_by_status_header_and_body() {
              body_matches = \"(?is)^OPTIONS /a.b=c HTTP/1.1.*host: city.example.*x-probe: 7\"",
             None,
         ),
+        (
+            "a match before a body stops is enough",
+            Stall("HTTP/1.1 200 OK\r\nContent-Length: 9\r\n\r\ncity"),
+            "body_matches = \"c.ty\"",
+            None,
+        ),
+        (
+            "configured headers are sent instead of our own, once",
+            Echo,
+            "headers = { Host = \"town.example\", User-Agent = \"probe\" }\n\
+             body_matches = '(?is)^GET / HTTP/1.1\\s+connection: close\\s+host: town.example\\s+user-agent: probe\\s+$'",
+            None,
+        ),
     ];
     for (name, answer, settings, want) in cases {
         let port = server(*answer).await;

@@ -24,8 +24,9 @@ use tokio::task::{JoinHandle, JoinSet};
 use tokio::time::{Instant, timeout};
 use tracing::{info, warn};
 
-use crate::command::{self, Ended, Invocation};
+use crate::command::{self, Ended, Invocation, Slot};
 use crate::config::Hook;
+use crate::one_line::one_line;
 use crate::state::ServiceState;
 use queue::{Change, Due};
 
@@ -33,6 +34,8 @@ pub use queue::{LANE_DEPTH, Transitions};
 
 /// Commands that run at the same time.
 pub const AT_ONCE: usize = 16;
+/// How much of a reason, an operator's for one, a command gets to see, in characters.
+const REASON_LIMIT: usize = 4096;
 
 /// The task that runs hooks; dropping it kills the commands under way.
 #[derive(Debug)]
@@ -74,7 +77,7 @@ pub fn spawn(
         .map(|(index, (name, hooks))| {
             let hooked = Hooked {
                 name: name.into(),
-                hooks: hooks.into(),
+                hooks: hooks.into_iter().map(Placed::new).collect(),
             };
             (index, hooked)
         })
@@ -94,15 +97,30 @@ pub fn spawn(
     (transitions, RunningHooks { task, due })
 }
 
+/// A hook and where its runs take place: one that hangs in the kernel keeps no other from running.
+struct Placed {
+    hook: Hook,
+    slot: Slot,
+}
+
+impl Placed {
+    fn new(hook: Hook) -> Self {
+        Self {
+            hook,
+            slot: Slot::default(),
+        }
+    }
+}
+
 struct Hooked {
     name: Arc<str>,
-    hooks: Arc<[Hook]>,
+    hooks: Arc<[Placed]>,
 }
 
 impl Hooked {
     fn states(&self) -> BTreeSet<ServiceState> {
         let hooks = self.hooks.iter();
-        hooks.flat_map(|hook| &hook.on).copied().collect()
+        hooks.flat_map(|placed| &placed.hook.on).copied().collect()
     }
 }
 
@@ -146,31 +164,43 @@ impl Runner {
     }
 }
 
-async fn run_all(hooks: &[Hook], node: &str, service: &str, change: &Change) {
+async fn run_all(hooks: &[Placed], node: &str, service: &str, change: &Change) {
     let time = change.at.to_string();
+    let reason = one_line(change.reason.as_str().into(), REASON_LIMIT);
     let environment = [
         ("ANYCAST_NODE", node),
         ("ANYCAST_SERVICE", service),
         ("ANYCAST_STATE", change.to.as_str()),
         ("ANYCAST_PREVIOUS_STATE", change.from.as_str()),
-        ("ANYCAST_REASON", &change.reason),
+        ("ANYCAST_REASON", &reason),
         ("ANYCAST_TIME", &time),
     ];
-    for hook in hooks.iter().filter(|hook| hook.on.contains(&change.to)) {
+    for Placed { hook, slot } in hooks {
+        if !hook.on.contains(&change.to) {
+            continue;
+        }
         let invocation = Invocation {
             command: &hook.command,
             environment: &environment,
             directory: Path::new("/"),
             user: hook.user.as_deref(),
         };
-        let finished =
-            command::run(&invocation, (Instant::now() + hook.timeout.0).into_std()).await;
+        let finished = command::run(
+            slot,
+            &invocation,
+            (Instant::now() + hook.timeout.0).into_std(),
+        )
+        .await;
         let program = &hook.command[0];
         match finished.ended {
             Ended::Exited(status) if status.success() => {
                 info!(service, state = %change.to, program, "hook ran");
             }
-            Ended::Exited(_) | Ended::TimedOut | Ended::Failed(_) => {
+            Ended::Exited(_)
+            | Ended::TimedOut
+            | Ended::NotStarted
+            | Ended::SlotTaken
+            | Ended::Failed(_) => {
                 warn!(service, state = %change.to, program, "hook failed: {}", finished.describe());
             }
         }

@@ -8,6 +8,7 @@ pub mod clock;
 pub mod feed;
 pub mod interrupt;
 pub mod lab;
+pub mod lease;
 pub mod netns;
 pub mod packet;
 pub mod peers;

@@ -1,7 +1,7 @@
-//! The system calls that have no safe wrapper: what a child does before exec, and `bpf(2)`.
+//! The system calls that have no safe wrapper: what a child does before exec, leases, and `bpf(2)`.
 #![expect(
     unsafe_code,
-    reason = "pre_exec and bpf(2) have no safe form; they are kept in this module alone"
+    reason = "pre_exec, leases and bpf(2) have no safe form; they are kept in this module alone"
 )]
 
 use std::fs::File;
@@ -26,6 +26,21 @@ pub(crate) fn confine(command: &mut Command, netns: Option<File>) {
     };
     // SAFETY: between fork and exec the closure makes three system calls and allocates nothing.
     unsafe { command.pre_exec(before_exec) };
+}
+
+/// The libc crate has it for other systems alone.
+const F_SETSIG: libc::c_int = 10;
+
+/// With F_WRLCK, others' open(2) and execve(2) of the file block until F_UNLCK. Their asking is told by SIGURG, which
+/// is ignored where nobody handles it.
+pub(crate) fn set_lease(file: &File, lease: libc::c_int) -> io::Result<()> {
+    for (command, argument) in [(F_SETSIG, libc::SIGURG), (libc::F_SETLEASE, lease)] {
+        // SAFETY: both commands take an integer.
+        if unsafe { libc::fcntl(file.as_raw_fd(), command, argument) } < 0 {
+            return Err(io::Error::last_os_error());
+        }
+    }
+    Ok(())
 }
 
 const BPF_PROG_LOAD: libc::c_long = 5;

@@ -6,6 +6,7 @@ use std::path::Path;
 use std::process::{Child, Command, Stdio};
 use std::time::Duration;
 
+use anycast_tests::lease::Lease;
 use anycast_userspace::checks::{REPORT_DEPTH, Report, RunningChecks, Subject, spawn};
 use anycast_userspace::config::Check;
 use anycast_userspace::health::FailureKind;
@@ -158,6 +159,11 @@ impl Watched {
         }
     }
 
+    async fn next(&mut self) -> Report {
+        let report = tokio::time::timeout(PATIENCE, self.reports.recv()).await;
+        report.expect("a report in time").expect("a report")
+    }
+
     /// Waits until the last outcome of every check is as wanted.
     async fn wait_for(&mut self, what: &str, wanted: impl Fn(&Outcome) -> bool) {
         let mut last: Vec<Option<Outcome>> = vec![None; self.count];
@@ -180,6 +186,70 @@ fn failed_by(outcome: &Outcome, wanted: &[FailureKind]) -> bool {
     match outcome {
         Outcome::Fail { kind, .. } => wanted.contains(kind),
         Outcome::Pass(_) => false,
+    }
+}
+
+/// A shell script at this path.
+fn write_script(path: &Path, script: &str) {
+    fs::write(path, format!("#!/bin/sh\n{script}\n")).expect("written");
+    let runs = <fs::Permissions as std::os::unix::fs::PermissionsExt>::from_mode(0o755);
+    fs::set_permissions(path, runs).expect("permissions");
+}
+
+/// Whether a process is there, if only as a zombie.
+fn exists(pid: &str) -> bool {
+    Path::new("/proc").join(pid).exists()
+}
+
+#[tokio::test]
+async fn a_command_whose_start_hangs_delays_no_other_check_and_is_killed_when_it_has_started() {
+    let directory = tempfile::tempdir().expect("a directory");
+    let at = |name| directory.path().join(name);
+    write_script(
+        &at("probe"),
+        &format!("echo $$ >> {}; exec sleep 300", at("pids").display()),
+    );
+    let lease = Lease::take(&at("probe")).expect("a lease on the script");
+    let listener = TcpListener::bind((LOOPBACK, 0)).expect("a listener");
+    let port = listener.local_addr().expect("its address").port();
+    let mut watched = Watched::new(&[
+        format!("type = \"tcp\"\nport = {port}"),
+        format!("type = \"exec\"\ncommand = [\"{}\"]", at("probe").display()),
+    ]);
+
+    let mut said = Vec::new();
+    let mut on_time = 0;
+    while said.len() < 3 || on_time < 10 {
+        let report = watched.next().await;
+        if report.check == 0 {
+            assert!(report.outcome.passed(), "{:?}", report.outcome);
+            let delayed = report.late + report.took;
+            assert!(delayed < Duration::from_millis(500), "{delayed:?}");
+            on_time += 1;
+        } else {
+            said.push(report.outcome.detail().to_owned());
+        }
+    }
+    assert!(said[0].contains("has not been started yet"), "{said:?}");
+    assert_eq!(said[1], "the last run has not ended");
+
+    drop(lease);
+    // The next one is started only when the late one is gone.
+    loop {
+        let report = watched.next().await;
+        if report.check == 1 && report.outcome.detail() == "no result within 50ms" {
+            break;
+        }
+    }
+    drop(watched);
+    for pid in fs::read_to_string(at("pids")).expect("pids").lines() {
+        let gone = async {
+            while exists(pid) {
+                tokio::time::sleep(Duration::from_millis(10)).await;
+            }
+        };
+        let gone = tokio::time::timeout(PATIENCE, gone).await;
+        assert!(gone.is_ok(), "{pid} is still there");
     }
 }
 

@@ -21,7 +21,7 @@ use anyhow::Context as _;
 use crate::config::Config;
 use crate::control::server::Server;
 use crate::metrics::server::Listener;
-use crate::{logging, privileges, slice};
+use crate::{descriptors, logging, privileges, slice};
 pub(crate) use maps::load;
 use node::Node;
 use signals::Signals;
@@ -56,7 +56,7 @@ pub fn run(path: &Path, options: Options) -> anyhow::Result<()> {
 
 /// Whatever fails on the way up, what is already there is taken down again.
 async fn daemon(config: &Config, options: Options) -> anyhow::Result<()> {
-    raise_descriptor_limit();
+    descriptors::raise_limit();
     let signals = Signals::new()?;
     let socket = Server::bind(&config.control.socket).context("control.socket")?;
     let metrics = match &config.metrics {
@@ -67,14 +67,4 @@ async fn daemon(config: &Config, options: Options) -> anyhow::Result<()> {
     let ran = node.run(config, options, socket, metrics, signals).await;
     let down = node.take_down().await;
     ran.and(down)
-}
-
-/// Every running check holds a few descriptors; the soft limit is often 1,024.
-fn raise_descriptor_limit() {
-    use nix::sys::resource::{Resource, getrlimit, setrlimit};
-    let raised = getrlimit(Resource::RLIMIT_NOFILE)
-        .and_then(|(_, hard)| setrlimit(Resource::RLIMIT_NOFILE, hard, hard));
-    if let Err(error) = raised {
-        tracing::debug!(%error, "the limit of open files stays as it is");
-    }
 }

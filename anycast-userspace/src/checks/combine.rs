@@ -3,12 +3,12 @@
 use std::borrow::Cow;
 use std::net::SocketAddr;
 
-use futures_util::future::join_all;
+use futures_util::stream::{FuturesUnordered, StreamExt as _};
 
 use super::probe::Failure;
 use crate::health::{FailureKind, Outcome};
 
-/// Runs `one` against each target; the first failure is the outcome, and names its target.
+/// Runs `one` against each target. The first failure ends the run and is its outcome; it names its target.
 pub(super) async fn every<'a, F>(
     targets: &'a [SocketAddr],
     one: impl Fn(SocketAddr) -> F + 'a,
@@ -16,19 +16,26 @@ pub(super) async fn every<'a, F>(
 where
     F: Future<Output = Result<Cow<'static, str>, Failure>>,
 {
-    let results = match targets {
-        [] => {
-            return Outcome::fail(
-                FailureKind::Unreachable,
-                "the service has no address to check",
-            );
+    match targets {
+        [] => Outcome::fail(
+            FailureKind::Unreachable,
+            "the service has no address to check",
+        ),
+        [target] => outcome(*target, one(*target).await),
+        many => {
+            let one = &one;
+            let runs = many
+                .iter()
+                .map(|target| async move { outcome(*target, one(*target).await) });
+            first_failure(runs.collect()).await
         }
-        [target] => return outcome(*target, one(*target).await),
-        many => join_all(many.iter().map(|target| one(*target))).await,
-    };
+    }
+}
+
+/// The first failure in time, else the first pass.
+async fn first_failure(mut runs: FuturesUnordered<impl Future<Output = Outcome>>) -> Outcome {
     let mut passed = None;
-    for (target, result) in targets.iter().zip(results) {
-        let outcome = outcome(*target, result);
+    while let Some(outcome) = runs.next().await {
         if !outcome.passed() {
             return outcome;
         }
@@ -41,5 +48,26 @@ fn outcome(target: SocketAddr, result: Result<Cow<'static, str>, Failure>) -> Ou
     match result {
         Ok(detail) => Outcome::pass(detail),
         Err(failure) => Outcome::fail(failure.kind, format!("{target}: {}", failure.detail)),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn the_first_failure_ends_the_run_whatever_the_others_do() {
+        let [silent, refusing]: [SocketAddr; 2] =
+            ["192.0.2.1:80", "[2001:db8::1]:80"].map(|text| text.parse().expect("an address"));
+        let one = |target: SocketAddr| async move {
+            if target == silent {
+                std::future::pending::<()>().await;
+            }
+            Err(Failure::new(FailureKind::Refused, "refused"))
+        };
+        for targets in [[silent, refusing], [refusing, silent]] {
+            let outcome = every(&targets, one).await;
+            assert_eq!(outcome.detail(), "[2001:db8::1]:80: refused");
+        }
     }
 }

@@ -1,16 +1,21 @@
 //! The `http` check: one request over a connection of its own, plain or TLS.
 
+mod search;
+
 use std::borrow::Cow;
 use std::convert::Infallible;
 use std::net::SocketAddr;
+use std::time::Duration;
 
-use bytes::{Bytes, BytesMut};
+use bytes::Bytes;
 use http::{Request, Response, header};
 use http_body_util::{BodyExt as _, Empty};
 use hyper::body::Incoming;
 use hyper::client::conn::http1;
 use hyper_util::rt::TokioIo;
+use search::Search;
 use tokio::io::{AsyncRead, AsyncWrite};
+use tokio::time::timeout;
 
 use super::Subject;
 use super::combine::every;
@@ -20,8 +25,8 @@ use super::tls::{TlsProbe, without_port};
 use crate::config::check::HttpCheck;
 use crate::health::{FailureKind, Outcome};
 
-/// How much of a body is searched.
-const BODY_LIMIT: usize = 64 * 1024;
+/// After so long without more of a body, what there is of it is searched.
+const QUIET: Duration = Duration::from_millis(5);
 /// Most that one connection buffers for a response's head.
 const HEAD_LIMIT: usize = 64 * 1024;
 pub(super) const USER_AGENT: &str = concat!("anycast/", env!("CARGO_PKG_VERSION"));
@@ -95,10 +100,17 @@ impl HttpProbe {
         };
         let mut request = Request::builder()
             .method(self.check.method.as_str())
-            .uri(self.check.path.as_str())
-            .header(header::HOST, host.as_ref())
-            .header(header::USER_AGENT, USER_AGENT)
-            .header(header::CONNECTION, "close");
+            .uri(self.check.path.as_str());
+        for (name, value) in [
+            (header::HOST, host.as_ref()),
+            (header::USER_AGENT, USER_AGENT),
+            (header::CONNECTION, "close"),
+        ] {
+            let mut configured = self.check.headers.keys();
+            if !configured.any(|other| other.eq_ignore_ascii_case(name.as_str())) {
+                request = request.header(name, value);
+            }
+        }
         for (name, value) in &self.check.headers {
             request = request.header(name, value);
         }
@@ -143,47 +155,39 @@ impl HttpProbe {
 
     /// Reads only until everything expected was found, or the limit.
     async fn search(&self, mut body: Incoming) -> Result<(), Failure> {
-        let mut read = BytesMut::new();
-        while let Some(missing) = self.missing(&read) {
-            if read.len() >= BODY_LIMIT {
+        let mut search = Search::new(
+            self.check.body_contains.as_deref(),
+            self.check.body_matches.as_ref().map(|pattern| &pattern.0),
+        );
+        while let Some(missing) = search.missing() {
+            if search.is_full() {
                 return Err(mismatch(format!(
                     "no {missing} in the first 64 KiB of the body"
                 )));
             }
-            match body.frame().await {
-                None => {
+            let frame = if search.is_behind() {
+                timeout(QUIET, body.frame()).await
+            } else {
+                Ok(body.frame().await)
+            };
+            match frame {
+                Err(_) => search.catch_up(),
+                Ok(Some(frame)) => {
+                    if let Some(data) = frame?.data_ref() {
+                        search.push(data);
+                    }
+                }
+                Ok(None) if search.is_behind() => search.catch_up(),
+                Ok(None) => {
                     return Err(mismatch(format!(
                         "no {missing} in the body of {} bytes",
-                        read.len()
+                        search.length()
                     )));
-                }
-                Some(frame) => {
-                    if let Some(data) = frame?.data_ref() {
-                        read.extend_from_slice(&data[..data.len().min(BODY_LIMIT - read.len())]);
-                    }
                 }
             }
         }
         Ok(())
     }
-
-    fn missing(&self, read: &[u8]) -> Option<String> {
-        if let Some(text) = &self.check.body_contains
-            && !contains(read, text.as_bytes())
-        {
-            return Some(format!("`{text}`"));
-        }
-        match &self.check.body_matches {
-            Some(pattern) if !pattern.0.is_match(read) => Some(format!("match of `{pattern}`")),
-            Some(_) | None => None,
-        }
-    }
-}
-
-fn contains(haystack: &[u8], needle: &[u8]) -> bool {
-    haystack
-        .windows(needle.len())
-        .any(|window| window == needle)
 }
 
 fn mismatch(detail: String) -> Failure {

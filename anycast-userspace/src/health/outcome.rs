@@ -3,7 +3,12 @@
 use std::borrow::Cow;
 use std::fmt;
 
-/// The result of one run of a check.
+use crate::one_line::one_line;
+
+/// How much is kept of what a check says, in characters.
+const DETAIL_LIMIT: usize = 500;
+
+/// The result of one run of a check. What it said is one line, however the service or a command worded it.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Outcome {
     /// It was as expected; what it said.
@@ -20,14 +25,14 @@ pub enum Outcome {
 impl Outcome {
     /// A pass that says what it saw.
     pub fn pass(detail: impl Into<Cow<'static, str>>) -> Self {
-        Self::Pass(detail.into())
+        Self::Pass(one_line(detail.into(), DETAIL_LIMIT))
     }
 
     /// A failure that says what it saw.
     pub fn fail(kind: FailureKind, detail: impl Into<Cow<'static, str>>) -> Self {
         Self::Fail {
             kind,
-            detail: detail.into(),
+            detail: one_line(detail.into(), DETAIL_LIMIT),
         }
     }
 

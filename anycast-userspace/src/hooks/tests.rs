@@ -6,6 +6,7 @@ use tempfile::TempDir;
 
 use super::{AT_ONCE, LANE_DEPTH, RunningHooks, Transitions, spawn};
 use crate::config::Hook;
+use crate::health::{FailureKind, Outcome, Reason};
 use crate::state::ServiceState::{self, Down, Init, Up};
 
 const PATIENCE: Duration = Duration::from_secs(60);
@@ -83,6 +84,30 @@ async fn a_command_sees_node_service_states_and_reason() {
         rig.written().await,
         "city-a dns init up check dns-udp passed; all of it $(true)\n"
     );
+}
+
+#[tokio::test]
+async fn whatever_a_check_or_an_operator_says_a_command_gets_to_see_it() {
+    let check = Reason::Check {
+        check: 0,
+        name: "probe".into(),
+        in_a_row: 2,
+        outcome: Outcome::fail(FailureKind::Exit, "exit code 1: \0no\tdisk\u{1b}[31m"),
+    };
+    let rig = Rig::new(&[("printf '%s\n' \"$ANYCAST_REASON\" >> $LOG", "")]);
+    rig.transition(0, Up, Down, &check.to_string());
+    rig.transition(0, Down, Up, "operator: \0well\nagain");
+    rig.transition(0, Up, Down, &"x".repeat(1_000_000));
+    let written = rig.written().await;
+    let lines: Vec<&str> = written.lines().collect();
+    assert_eq!(
+        lines[..2],
+        [
+            "check probe failed 2 times in a row: exit code 1: \u{fffd}no disk\u{fffd}[31m",
+            "operator: \u{fffd}well again",
+        ]
+    );
+    assert!(lines[2].starts_with("xxx") && lines[2].ends_with('…'));
 }
 
 #[tokio::test]

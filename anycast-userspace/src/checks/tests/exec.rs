@@ -1,5 +1,6 @@
 //! Commands that behave and commands that do not.
 
+use std::net::{IpAddr, Ipv6Addr};
 use std::path::Path;
 use std::time::Duration;
 
@@ -70,6 +71,11 @@ async fn the_exit_code_decides_and_the_last_line_is_told() {
             Ok(""),
         ),
         ("cat; test $? = 0", "", Ok("exit code 0")),
+        (
+            "printf 'a\\000b\\033[31m\\tc\\n'; exit 1",
+            "",
+            Err("exit code 1: a\u{fffd}b\u{fffd}[31m c"),
+        ),
     ];
     for (script, settings, want) in cases {
         let outcome = run(script, &format!("timeout = \"5s\"\n{settings}"))
@@ -83,6 +89,21 @@ async fn the_exit_code_decides_and_the_last_line_is_told() {
             Err(words) => assert_fails(&outcome, FailureKind::Exit, words),
         }
     }
+}
+
+#[tokio::test]
+async fn of_ten_thousand_addresses_a_command_is_given_what_fits_and_their_number() {
+    let addresses: Vec<IpAddr> = (0..10_000_u128)
+        .map(|number| Ipv6Addr::from(0x2001_0db8_ffff_ffff_ffff_ffff_0000_1000 + number).into())
+        .collect();
+    let script =
+        "set -- $ANYCAST_ADDRESSES; echo $ANYCAST_ADDRESS_COUNT, given $#, the last ${1820}";
+    let check = check(&shell(script, "timeout = \"5s\""));
+    let (_running, mut reports) = start(&check, &addresses);
+    let outcome = reports.recv().await.expect("a report").outcome;
+    assert!(outcome.passed(), "{outcome:?}");
+    let want = "10000, given 1820, the last 2001:db8:ffff:ffff:ffff:ffff:0:171b";
+    assert!(outcome.detail().contains(want), "{outcome:?}");
 }
 
 #[tokio::test]

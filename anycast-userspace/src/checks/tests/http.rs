@@ -6,6 +6,16 @@ use tokio::net::TcpListener;
 use super::{LOOPBACK, assert_fails, first_outcome};
 use crate::health::FailureKind;
 
+#[tokio::test]
+async fn a_header_of_any_length_is_told_in_part() {
+    let head = format!("HTTP/1.1 200 OK\r\nX-City: {}\r\n\r\n", "a".repeat(50_000));
+    let port = server(Answer::Send(head.leak())).await;
+    let settings = "timeout = \"5s\"\nexpect_headers = { x-city = \"b\" }";
+    let outcome = first_outcome(&format!("type = \"http\"\nport = {port}\n{settings}")).await;
+    assert_fails(&outcome, FailureKind::Mismatch, "header `x-city` is `aaa");
+    assert!(outcome.detail().chars().count() < 600);
+}
+
 /// What a server does with a connection once it has read the request.
 #[derive(Clone, Copy)]
 enum Answer {
@@ -170,6 +180,19 @@ async fn responses_pass_or_fail_by_status_header_and_body() {
             Echo,
             "method = \"OPTIONS\"\npath = \"/a?b=c\"\nhost = \"city.example\"\nheaders = { x-probe = \"7\" }\n\
              body_matches = \"(?is)^OPTIONS /a.b=c HTTP/1.1.*host: city.example.*x-probe: 7\"",
+            None,
+        ),
+        (
+            "a match before a body stops is enough",
+            Stall("HTTP/1.1 200 OK\r\nContent-Length: 9\r\n\r\ncity"),
+            "body_matches = \"c.ty\"",
+            None,
+        ),
+        (
+            "configured headers are sent instead of our own, once",
+            Echo,
+            "headers = { Host = \"town.example\", User-Agent = \"probe\" }\n\
+             body_matches = '(?is)^GET / HTTP/1.1\\s+connection: close\\s+host: town.example\\s+user-agent: probe\\s+$'",
             None,
         ),
     ];

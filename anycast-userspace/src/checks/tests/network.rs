@@ -36,6 +36,26 @@ async fn every_service_address_must_be_local() {
 }
 
 #[tokio::test]
+async fn of_ten_thousand_addresses_the_one_that_is_not_local_is_named() {
+    let mut addresses: Vec<IpAddr> = (0..10_000_u32)
+        .map(|number| std::net::Ipv4Addr::from(0x7f00_0001 + number).into())
+        .collect();
+    let check = check("type = \"address\"\ntimeout = \"10s\"\ninterval = \"10s\"");
+    let (_running, mut reports) = start(&check, &addresses);
+    let outcome = reports.recv().await.expect("a report").outcome;
+    assert!(outcome.passed(), "{outcome:?}");
+    addresses[9_000] = "192.0.2.77".parse().expect("an address");
+    addresses[9_001] = "2001:db8::77".parse().expect("an address");
+    let (_running, mut reports) = start(&check, &addresses);
+    let outcome = reports.recv().await.expect("a report").outcome;
+    assert_fails(
+        &outcome,
+        FailureKind::Unreachable,
+        "192.0.2.77 is not on this host",
+    );
+}
+
+#[tokio::test]
 async fn an_echo_is_answered_on_both_families() {
     let outcome = outcome_at("type = \"icmp\"\ntimeout = \"5s\"", &["127.0.0.1", "::1"]).await;
     assert!(

@@ -3,12 +3,16 @@
 use std::net::{IpAddr, Ipv6Addr};
 use std::path::PathBuf;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
 
 use rcgen::{CertificateParams, Issuer, KeyPair};
-use rustls::ServerConfig;
 use rustls::pki_types::PrivateKeyDer;
+use rustls::server::{ClientHello, ResolvesServerCert, WantsServerCert};
+use rustls::sign::CertifiedKey;
+use rustls::{ConfigBuilder, ServerConfig, SupportedProtocolVersion};
 use tempfile::TempDir;
-use tokio::io::AsyncWriteExt as _;
+use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::TcpListener;
 use tokio_rustls::TlsAcceptor;
 
@@ -99,16 +103,30 @@ async fn tls_server(days: (i64, i64)) -> TlsServer {
         certificate,
         key,
     } = certificates(days);
-    let provider = Arc::new(rustls::crypto::ring::default_provider());
-    let config = ServerConfig::builder_with_provider(provider)
-        .with_safe_default_protocol_versions()
-        .expect("protocol versions")
-        .with_no_client_auth()
+    let config = server_config(rustls::DEFAULT_VERSIONS)
         .with_single_cert(
             vec![certificate.der().clone()],
             PrivateKeyDer::try_from(key.serialize_der()).expect("a key"),
         )
         .expect("a server configuration");
+    let port = serve(config).await;
+    let directory = tempfile::tempdir().expect("a directory");
+    std::fs::write(directory.path().join("ca.pem"), ca_pem).expect("the CA's file");
+    TlsServer { port, directory }
+}
+
+fn server_config(
+    versions: &[&'static SupportedProtocolVersion],
+) -> ConfigBuilder<ServerConfig, WantsServerCert> {
+    let provider = Arc::new(rustls::crypto::ring::default_provider());
+    ServerConfig::builder_with_provider(provider)
+        .with_protocol_versions(versions)
+        .expect("protocol versions")
+        .with_no_client_auth()
+}
+
+/// A server that answers everything with `city-a`; gives its port.
+async fn serve(config: ServerConfig) -> u16 {
     let acceptor = TlsAcceptor::from(Arc::new(config));
     let listener = TcpListener::bind((LOOPBACK, 0)).await.expect("a listener");
     let port = listener.local_addr().expect("its address").port();
@@ -117,6 +135,7 @@ async fn tls_server(days: (i64, i64)) -> TlsServer {
             let acceptor = acceptor.clone();
             tokio::spawn(async move {
                 if let Ok(mut stream) = acceptor.accept(stream).await {
+                    let _ = stream.read(&mut [0; 4096]).await;
                     let _ = stream
                         .write_all(b"HTTP/1.1 200 OK\r\nContent-Length: 6\r\n\r\ncity-a")
                         .await;
@@ -125,9 +144,80 @@ async fn tls_server(days: (i64, i64)) -> TlsServer {
             });
         }
     });
+    port
+}
+
+/// Shows the first certificate until it is told to change, then the second.
+#[derive(Debug)]
+struct Changing {
+    keys: [Arc<CertifiedKey>; 2],
+    changed: AtomicBool,
+}
+
+impl Changing {
+    fn new(certificates: [&Certificates; 2]) -> Arc<Self> {
+        let keys = certificates.map(
+            |Certificates {
+                 certificate, key, ..
+             }| {
+                let key = PrivateKeyDer::try_from(key.serialize_der()).expect("a key");
+                let key = rustls::crypto::ring::sign::any_supported_type(&key).expect("a key");
+                Arc::new(CertifiedKey::new(vec![certificate.der().clone()], key))
+            },
+        );
+        Arc::new(Self {
+            keys,
+            changed: AtomicBool::new(false),
+        })
+    }
+
+    fn change(&self) {
+        self.changed.store(true, Ordering::Relaxed);
+    }
+}
+
+impl ResolvesServerCert for Changing {
+    fn resolve(&self, _: ClientHello<'_>) -> Option<Arc<CertifiedKey>> {
+        let index = usize::from(self.changed.load(Ordering::Relaxed));
+        Some(Arc::clone(&self.keys[index]))
+    }
+}
+
+#[tokio::test]
+async fn a_certificate_is_verified_in_every_run_though_the_server_would_resume_the_session() {
+    let trusted = certificates((-1, 30));
+    let unknown = certificates((-1, 30));
     let directory = tempfile::tempdir().expect("a directory");
-    std::fs::write(directory.path().join("ca.pem"), ca_pem).expect("the CA's file");
-    TlsServer { port, directory }
+    let ca_file = directory.path().join("ca.pem");
+    std::fs::write(&ca_file, &trusted.ca_pem).expect("the CA's file");
+    for version in [&rustls::version::TLS13, &rustls::version::TLS12] {
+        let shown = Changing::new([&trusted, &unknown]);
+        let config = server_config(&[version]).with_cert_resolver(Arc::clone(&shown) as _);
+        let port = serve(config).await;
+        let check = check(&format!(
+            "type = \"http\"\nport = {port}\nhost = \"city.example\"\ninterval = \"20ms\"\ntimeout = \"5s\"\n\
+             [tls]\nca_file = \"{}\"",
+            ca_file.display()
+        ));
+        let (_running, mut reports) = start(&check, &[LOOPBACK]);
+        for _ in 0..3 {
+            let outcome = reports.recv().await.expect("a report").outcome;
+            assert!(outcome.passed(), "{version:?}: {outcome:?}");
+        }
+        shown.change();
+        let failed = async {
+            loop {
+                let outcome = reports.recv().await.expect("a report").outcome;
+                if !outcome.passed() {
+                    return outcome;
+                }
+            }
+        };
+        let outcome = tokio::time::timeout(Duration::from_secs(10), failed)
+            .await
+            .unwrap_or_else(|_| panic!("{version:?}: the new certificate is not looked at"));
+        assert_fails(&outcome, FailureKind::Tls, "invalid peer certificate");
+    }
 }
 
 #[tokio::test]
@@ -236,4 +326,39 @@ async fn a_missing_authority_file_is_named() {
     ))
     .await;
     assert_fails(&outcome, FailureKind::Resource, "/nonexistent/ca.pem");
+}
+
+#[tokio::test]
+async fn a_file_of_authorities_that_is_replaced_is_honoured_and_one_that_breaks_changes_nothing() {
+    let server = tls_server((-1, 30)).await;
+    let ca_file = server.ca_file();
+    let trusted = std::fs::read(&ca_file).expect("the CA's file");
+    let other = certificates((-1, 30)).ca_pem;
+    std::fs::write(&ca_file, &other).expect("another CA");
+    let check = check(&format!(
+        "type = \"tcp\"\nport = {}\ninterval = \"20ms\"\ntimeout = \"5s\"\n\
+         [tls]\nserver_name = \"city.example\"\nca_file = \"{}\"",
+        server.port,
+        ca_file.display()
+    ));
+    let (_running, mut reports) = start(&check, &[LOOPBACK]);
+    let mut wait_for = async |passes: bool, when: &str| {
+        let turned =
+            async { while reports.recv().await.expect("a report").outcome.passed() != passes {} };
+        let turned = tokio::time::timeout(Duration::from_secs(10), turned).await;
+        assert!(turned.is_ok(), "{when}");
+    };
+    wait_for(false, "the server's authority is unknown").await;
+    std::fs::write(&ca_file, &trusted).expect("the server's CA");
+    wait_for(true, "its authority is known").await;
+    let written = std::fs::metadata(&ca_file).expect("the file").len();
+    assert_eq!(written, u64::try_from(trusted.len()).expect("its length"));
+
+    std::fs::remove_file(&ca_file).expect("the file goes");
+    let until = tokio::time::Instant::now() + Duration::from_millis(2500);
+    while tokio::time::Instant::now() < until {
+        wait_for(true, "the file is gone").await;
+    }
+    std::fs::write(&ca_file, &other).expect("another CA");
+    wait_for(false, "its authority is unknown again").await;
 }

@@ -15,8 +15,8 @@ check_type! {
     /// shell, with nothing on its standard input; whatever of the group is still there at the end or
     /// at the timeout is killed with SIGKILL.
     ///
-    /// Besides the daemon's environment it sees `ANYCAST_SERVICE`, `ANYCAST_CHECK` and
-    /// `ANYCAST_ADDRESSES` (separated by spaces).
+    /// Besides the daemon's environment it sees `ANYCAST_SERVICE`, `ANYCAST_CHECK`,
+    /// `ANYCAST_ADDRESSES` (separated by spaces, the first 64 KiB of them) and `ANYCAST_ADDRESS_COUNT` (of all).
     pub struct ExecCheck {
         /// The program, then its arguments.
         #[garde(length(min = 1), custom(names_a_program), inner(custom(has_no_nul)))]

@@ -109,13 +109,15 @@ pub(super) fn adopt(stream: &TcpStream, settings: &PeerSettings) -> io::Result<(
 pub(super) fn listen(address: SocketAddr, entries: &[Entry]) -> io::Result<TcpListener> {
     let socket = open_listener(address, entries, None)?;
     socket.bind(&address.into())?;
+    socket.listen(BACKLOG)?;
+    // Only now: a socket that shares its port when it begins to listen is in a group, and over IPv6 the kernel
+    // gives connections to the oldest group, even those that come by the device of another.
     if entries
         .iter()
         .any(|entry| entry.settings().config.device.is_some())
     {
         socket.set_reuse_port(true)?;
     }
-    socket.listen(BACKLOG)?;
     TcpListener::from_std(socket.into())
 }
 

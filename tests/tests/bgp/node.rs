@@ -231,11 +231,12 @@ impl Node {
     /// Ends without a word, as a killed daemon does, and waits until its port is free.
     pub(crate) fn crash(self) {
         drop(self);
-        let address = "0.0.0.0:179";
-        wait_until("port 179 is free", LIMIT, || {
-            std::net::TcpListener::bind(address).ok()
-        })
-        .unwrap();
+        for address in ["0.0.0.0:179", "[::]:179"] {
+            wait_until("port 179 is free", LIMIT, || {
+                std::net::TcpListener::bind(address).ok()
+            })
+            .unwrap();
+        }
     }
 
     /// What BFD reports when it finds the peer gone.

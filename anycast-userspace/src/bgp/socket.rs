@@ -3,7 +3,7 @@
 use std::io;
 use std::net::{IpAddr, Ipv6Addr, SocketAddr, SocketAddrV6};
 use std::os::fd::AsFd;
-use std::sync::Arc;
+use std::sync::{Arc, Once};
 
 use ipnet::IpNet;
 use nix::errno::Errno;
@@ -13,7 +13,7 @@ use socket2::{Domain, Protocol, SockRef, Socket, TcpKeepalive, Type};
 use tokio::net::{TcpListener, TcpSocket, TcpStream};
 
 use super::listener::Device;
-use super::settings::{Entry, PeerSettings, Signature};
+use super::settings::{Entry, PeerSettings, Signature, scope_of};
 use super::territory;
 use crate::config::bgp::AoAlgorithm;
 use crate::rib::NextHop;
@@ -151,10 +151,21 @@ fn is_vrf(name: &str) -> io::Result<bool> {
     Ok(getifaddrs()?.any(|found| found.interface_name == name && found.flags.contains(vrf)))
 }
 
-/// Frees a connection from the device of its listener: its peer has none.
-pub(super) fn unbind(stream: &TcpStream) {
+/// Frees a connection from the device of its listener: its peer has none. One between link-local addresses
+/// stays: they mean nothing without their link.
+pub(super) fn unbind(stream: &TcpStream, remote: SocketAddr) {
+    static TOLD: Once = Once::new();
+    if scope_of(remote).is_some() {
+        return;
+    }
     if let Err(error) = SockRef::from(stream).bind_device(None) {
-        tracing::debug!(%error, "a BGP connection stays with the device that it came by");
+        TOLD.call_once(|| {
+            tracing::warn!(
+                %remote, %error,
+                "BGP connections stay with the device that they came by, though their peers have none; this \
+                 kernel may want CAP_NET_RAW for it"
+            );
+        });
     }
 }
 

@@ -301,6 +301,41 @@ const NODE: IpAddr = IpAddr::V6(std::net::Ipv6Addr::new(0xFE80, 0, 0, 0, 0, 0, 0
 const ROUTER: IpAddr = IpAddr::V6(std::net::Ipv6Addr::new(0xFE80, 0, 0, 0, 0, 0, 0, 2));
 
 #[test]
+fn a_session_between_link_local_addresses_stays_on_its_link_whatever_listener_took_it() {
+    in_namespace(|| {
+        runtime().block_on(async {
+            let routers = linked(&[1, 2]);
+            let near = |link: u8| {
+                format!("address = \"fe80::2\"\ninterface = \"node{link}\"\npassive = true")
+            };
+            // For the sake of its listener, which hears all that comes by its device.
+            let beside = |link: u8| {
+                format!("address = \"fd00:{link}::4\"\ndevice = \"node{link}\"\npassive = true")
+            };
+            let peers = [(1, near(1)), (2, near(2)), (3, beside(1)), (4, beside(2))];
+            let peers: Vec<_> = peers
+                .iter()
+                .map(|(number, options)| (*number, 65001, &**options))
+                .collect();
+            let mut node = Node::start_with(&peers);
+            let mut sessions = Vec::new();
+            for (router, interface) in routers.iter().zip(["router1", "router2"]) {
+                let own = Own {
+                    interface: Some(interface),
+                    ..Own::default()
+                };
+                let mut peer = connect_between(router, ROUTER, NODE, own).unwrap();
+                agree(&mut peer).await;
+                sessions.push(peer);
+            }
+            for name in ["peer1", "peer2"] {
+                node.established(name).await;
+            }
+        });
+    });
+}
+
+#[test]
 fn md5_keys_are_demanded_over_ipv6_by_address_by_prefix_and_by_interface() {
     let cases = [
         (

@@ -154,6 +154,18 @@ impl Peer {
         self.password.is_some() || self.password_file.is_some() || !self.ao_keys.is_empty()
     }
 
+    /// What signs its segments, as far as the configuration tells.
+    pub(super) fn keys(&self) -> (&Option<Password>, &Option<PathBuf>, &[AoKey]) {
+        (&self.password, &self.password_file, &self.ao_keys)
+    }
+
+    /// Whether both are at one link-local address, on different links, and come to one listener.
+    pub(super) fn shares_address(&self, other: &Self) -> bool {
+        let apart = self.device.is_some() && other.device.is_some() && self.device != other.device;
+        let link_local = self.address.is_some_and(rule::is_link_local);
+        link_local && self.address == other.address && self.interface != other.interface && !apart
+    }
+
     /// Whether the peer is the router at the other end of `interface`.
     pub fn is_unnumbered(&self) -> bool {
         self.interface.is_some() && self.address.is_none() && self.prefix.is_none()

@@ -158,6 +158,42 @@ fn two_peers_with_one_name_or_place_are_refused() {
 }
 
 #[test]
+fn one_link_local_address_on_two_links_has_one_key() {
+    let (a, b) = ("password = \"a\"", "password = \"b\"");
+    let (red, blue) = ("device = \"red\"", "device = \"blue\"");
+    // The keys of both, their devices, and the field that is at fault.
+    let cases = [
+        (["", ""], ["", ""], None),
+        ([a, a], ["", ""], None),
+        ([a, b], ["", ""], Some("peers[2].password: ")),
+        ([a, ""], ["", ""], Some("peers[2].address: ")),
+        (["", b], ["", ""], Some("peers[2].password: ")),
+        // Two listeners, each with its own key.
+        ([a, b], [red, blue], None),
+        // What has no device comes to the listener of either.
+        ([a, b], ["", blue], Some("peers[2].password: ")),
+    ];
+    for (keys, devices, field) in cases {
+        let peer = |at: usize| {
+            let (key, device) = (keys[at], devices[at]);
+            format!(
+                "[[peers]]\nname = \"spine{at}\"\naddress = \"fe80::1\"\ninterface = \"eth{at}\"\n\
+                 remote_as = 65002\n{key}\n{device}\n"
+            )
+        };
+        let found = faults(&format!("{MINIMAL}\n{}{}", peer(0), peer(1)));
+        match (field, &found[..]) {
+            (None, []) => {}
+            (Some(field), [one]) => {
+                assert!(one.starts_with(field), "{one}");
+                assert!(one.contains("`spine0`"), "{one}");
+            }
+            (None | Some(_), _) => panic!("{keys:?} {devices:?}: {found:?}"),
+        }
+    }
+}
+
+#[test]
 fn peers_by_interface_share_their_keys() {
     let leaf = |number: u8, password: &str| {
         format!(

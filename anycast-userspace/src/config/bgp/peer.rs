@@ -183,7 +183,7 @@ impl Peer {
             return Some(("address", format!("{address}{scope}")));
         }
         if let Some(prefix) = self.prefix {
-            return Some(("prefix", prefix.to_string()));
+            return Some(("prefix", format!("{prefix}{}", via(&self.device))));
         }
         let interface = self.interface.as_ref()?;
         Some(("interface", interface.clone()))

@@ -158,6 +158,32 @@ fn two_peers_with_one_name_or_place_are_refused() {
 }
 
 #[test]
+fn one_place_in_two_devices_is_two_places() {
+    for place in [
+        "address = \"10.1.0.1\"",
+        "prefix = \"10.1.0.0/24\"",
+        "prefix = \"fd00:1::/64\"",
+    ] {
+        let peer = |name: &str, device: &str| {
+            format!(
+                "[[peers]]\nname = \"{name}\"\n{place}\nremote_as = 65002\ndevice = \"{device}\"\n"
+            )
+        };
+        let with = |device: &str| {
+            let (red, second) = (peer("red", "vrf-red"), peer("second", device));
+            faults(&format!("{MINIMAL}\n{red}{second}"))
+        };
+        assert_eq!(with("vrf-blue"), [""; 0], "{place}");
+        let refused = with("vrf-red");
+        let [one] = &refused[..] else {
+            panic!("{place}: {refused:?}");
+        };
+        assert!(one.contains("two peers are at"), "{one}");
+        assert!(one.contains("%vrf-red"), "{one}");
+    }
+}
+
+#[test]
 fn one_link_local_address_on_two_links_has_one_key() {
     let (a, b) = ("password = \"a\"", "password = \"b\"");
     let (red, blue) = ("device = \"red\"", "device = \"blue\"");

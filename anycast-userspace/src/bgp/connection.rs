@@ -9,8 +9,8 @@ use std::time::{Duration, Instant};
 use bytes::BytesMut;
 use rustbgpd_fsm::{Action, Event, NegotiatedSession, Session, SessionState, TimerType};
 use rustbgpd_wire::{
-    Capability, Message, NotificationCode, NotificationMessage, OpenMessage, RouteRefreshMessage,
-    encode_message,
+    Afi, Capability, ExtendedNextHopFamily, Message, NotificationCode, NotificationMessage,
+    OpenMessage, RouteRefreshMessage, Safi, encode_message,
 };
 
 use super::backoff::Random;
@@ -18,6 +18,13 @@ use super::collision::Origin;
 use super::framing::{Inbox, Incoming};
 use super::notification::invalid_refresh_length;
 use super::status::{MessageCounts, State};
+
+/// IPv6 next hops for IPv4 prefixes.
+const IPV4_OVER_IPV6: ExtendedNextHopFamily = ExtendedNextHopFamily {
+    nlri_afi: Afi::Ipv4,
+    nlri_safi: Safi::Unicast,
+    next_hop_afi: Afi::Ipv6,
+};
 
 /// What came of octets or of time.
 #[derive(Debug)]
@@ -199,8 +206,8 @@ impl Connection {
                 let event = match (refresh.afi(), refresh.safi()) {
                     (Some(afi), Some(safi)) => Event::RouteRefreshReceived { afi, safi },
                     _ => Event::RouteRefreshReceived {
-                        afi: rustbgpd_wire::Afi::Ipv4,
-                        safi: rustbgpd_wire::Safi::Unicast,
+                        afi: Afi::Ipv4,
+                        safi: Safi::Unicast,
                     },
                 };
                 self.advance(event, now);
@@ -370,11 +377,32 @@ fn unexpected_message_subcode(state: SessionState) -> u8 {
     }
 }
 
-/// The OPEN without what we do not do: messages over 4096 octets (RFC 8654).
+/// The OPEN without what we do not do: messages over 4096 octets (RFC 8654); and with IPv6 next hops for IPv4
+/// (RFC 8950), which the state machine offers only beside the IPv6 family. What use is made of it depends on
+/// the peer alone.
 fn offered(mut open: OpenMessage) -> OpenMessage {
     open.capabilities
         .retain(|capability| !matches!(capability, Capability::ExtendedMessage));
+    let offers = |wanted: fn(&Capability) -> bool| open.capabilities.iter().any(wanted);
+    let ipv4 = |capability: &Capability| {
+        *capability
+            == Capability::MultiProtocol {
+                afi: Afi::Ipv4,
+                safi: Safi::Unicast,
+            }
+    };
+    if offers(ipv4) && !offers(|capability| matches!(capability, Capability::ExtendedNextHop(_))) {
+        let over_ipv6 = Capability::ExtendedNextHop(vec![IPV4_OVER_IPV6]);
+        open.capabilities.push(over_ipv6);
+    }
     open
+}
+
+/// Whether the peer takes IPv6 next hops for IPv4 prefixes (RFC 8950 §4).
+pub(super) fn takes_ipv6_next_hops(negotiated: &NegotiatedSession) -> bool {
+    negotiated.peer_capabilities.iter().any(
+        |capability| matches!(capability, Capability::ExtendedNextHop(all) if all.contains(&IPV4_OVER_IPV6)),
+    )
 }
 
 #[cfg(test)]

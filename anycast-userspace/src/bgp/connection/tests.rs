@@ -366,17 +366,28 @@ fn a_peer_that_takes_nothing_loses_the_session_after_the_send_hold_time() {
 
 #[test]
 fn our_open_offers_what_we_do_and_nothing_else() {
-    let connection = connection(Instant::now());
-    let mut octets = connection.outbox.clone().freeze();
-    let Ok(Message::Open(open)) = decode_message(&mut octets, MAX_LENGTH) else {
-        panic!("the outbox starts with an OPEN");
-    };
-    let mut codes: Vec<u8> = open.capabilities.iter().map(Capability::code).collect();
-    codes.sort_unstable();
-    // Multiprotocol twice, route refresh, extended next hop, four-octet AS, enhanced route refresh: no
-    // graceful restart (64), extended messages (6) or additional paths (69).
-    assert_eq!(codes, [1, 1, 2, 5, 65, 70]);
-    assert_eq!((open.my_as, open.hold_time), (64512, 90));
+    let (ipv4, ipv6) = ((Afi::Ipv4, Safi::Unicast), (Afi::Ipv6, Safi::Unicast));
+    // Multiprotocol for each family, route refresh, extended next hop with IPv4, four-octet AS, enhanced route
+    // refresh: no graceful restart (64), extended messages (6) or additional paths (69).
+    let cases: [(&[_], &[u8]); 3] = [
+        (&[ipv4, ipv6], &[1, 1, 2, 5, 65, 70]),
+        (&[ipv4], &[1, 2, 5, 65, 70]),
+        (&[ipv6], &[1, 2, 65, 70]),
+    ];
+    for (families, want) in cases {
+        let mut config = config();
+        config.families = families.to_vec();
+        config.disable_ipv4_unicast = !families.contains(&ipv4);
+        let connection = Connection::new(config, Origin::Ours, Random::new(1), Instant::now());
+        let mut octets = connection.outbox.clone().freeze();
+        let Ok(Message::Open(open)) = decode_message(&mut octets, MAX_LENGTH) else {
+            panic!("the outbox starts with an OPEN");
+        };
+        let mut codes: Vec<u8> = open.capabilities.iter().map(Capability::code).collect();
+        codes.sort_unstable();
+        assert_eq!(codes, want, "{families:?}");
+        assert_eq!((open.my_as, open.hold_time), (64512, 90));
+    }
 }
 
 #[test]

@@ -6,11 +6,12 @@
 use std::collections::VecDeque;
 use std::time::{Duration, Instant};
 
-use bytes::BytesMut;
+use bytes::{Bytes, BytesMut};
 use rustbgpd_fsm::{Action, Event, NegotiatedSession, Session, SessionState, TimerType};
+use rustbgpd_wire::notification::update_subcode;
 use rustbgpd_wire::{
-    Afi, Capability, ExtendedNextHopFamily, Message, NotificationCode, NotificationMessage,
-    OpenMessage, RouteRefreshMessage, Safi, encode_message,
+    Afi, Capability, DecodeError, ExtendedNextHopFamily, Message, NotificationCode,
+    NotificationMessage, OpenMessage, RouteRefreshMessage, Safi, UpdateMessage, encode_message,
 };
 
 use super::backoff::Random;
@@ -180,15 +181,12 @@ impl Connection {
             }
             Message::Update(update) => {
                 received.update += 1;
-                // RFC 7606: an attribute in error makes routes unusable, and we use none. Only what
-                // cannot be told apart from the prefixes still ends the session (§3 j, §5.3, §7.11).
-                let parsed = update.parse_revised(self.four_octet_as, !self.external, false, &[]);
-                let event = match parsed {
-                    Err(error) if self.state() == State::Established => {
+                let event = match self.fault(&update) {
+                    Some(error) if self.state() == State::Established => {
                         let (code, subcode, data) = error.to_notification();
                         Event::UpdateValidationError(NotificationMessage::new(code, subcode, data))
                     }
-                    Ok(_) | Err(_) => Event::UpdateReceived,
+                    Some(_) | None => Event::UpdateReceived,
                 };
                 self.advance(event, now);
             }
@@ -218,6 +216,37 @@ impl Connection {
             // The codec's enum is open; what it adds is not offered by our OPEN.
             _ => {}
         }
+    }
+
+    /// What in an UPDATE ends the session. RFC 7606: an attribute in error makes routes unusable, and we use
+    /// none, so that even the MP attributes may be what they like, for which it leaves the choice (§5.3, §7.11).
+    /// Prefixes of the message's own fields that cannot be told are an error still (§5.3), and so are two MP
+    /// attributes of a kind (§3 g).
+    fn fault(&self, update: &UpdateMessage) -> Option<DecodeError> {
+        let parsed = update.parse_revised_observed_with_error_context(
+            self.four_octet_as,
+            !self.external,
+            false,
+            &[],
+        );
+        let fault = parsed.err()?;
+        let twice = match &fault.error {
+            DecodeError::UpdateAttributeError { subcode, .. } => {
+                *subcode == update_subcode::MALFORMED_ATTRIBUTE_LIST
+            }
+            // The codec's enum is open.
+            _ => false,
+        };
+        if twice || fault.type_code.is_none() {
+            return Some(fault.error);
+        }
+        // The decoder has stopped at the attribute, before it came to the prefixes.
+        let rest = UpdateMessage {
+            path_attributes: Bytes::new(),
+            ..update.clone()
+        };
+        rest.parse_revised(self.four_octet_as, !self.external, false, &[])
+            .err()
     }
 
     /// What has happened since the last call.

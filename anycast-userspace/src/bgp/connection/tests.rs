@@ -214,7 +214,7 @@ fn messages_that_a_state_does_not_expect_name_the_state() {
 
 #[test]
 fn an_update_ends_the_session_only_when_its_prefixes_cannot_be_told() {
-    let cases: [UpdateCase; 9] = [
+    let cases: [UpdateCase; 15] = [
         ("End-of-RIB", &[0, 0, 0, 0], None),
         (
             "withdrawn length beyond the message (§6.3)",
@@ -254,7 +254,37 @@ fn an_update_ends_the_session_only_when_its_prefixes_cannot_be_told() {
         (
             "MP_REACH_NLRI of one octet (RFC 7606 §7.11)",
             &[0, 0, 0, 4, 0x80, 14, 1, 0],
-            Some((3, 5)),
+            None,
+        ),
+        (
+            "MP_UNREACH_NLRI of two octets (RFC 7606 §7.12)",
+            &[0, 0, 0, 5, 0x80, 15, 2, 0, 2],
+            None,
+        ),
+        (
+            "MP_UNREACH_NLRI with a prefix of 129 bits (RFC 7606 §5.3)",
+            &[0, 0, 0, 8, 0x80, 15, 5, 0, 2, 1, 129, 0],
+            None,
+        ),
+        (
+            "MP_REACH_NLRI as well-known (RFC 7606 §3 c)",
+            &[0, 0, 0, 4, 0x40, 14, 1, 0],
+            None,
+        ),
+        (
+            "MP_REACH_NLRI beyond the attributes (RFC 7606 §4)",
+            &[0, 0, 0, 4, 0x80, 14, 9, 0],
+            None,
+        ),
+        (
+            "the same, and a prefix of 33 bits (RFC 7606 §5.3)",
+            &[0, 0, 0, 4, 0x80, 14, 1, 0, 33, 10, 0, 0, 0, 0],
+            Some((3, 10)),
+        ),
+        (
+            "MP_UNREACH_NLRI twice (RFC 7606 §3 g)",
+            &[0, 0, 0, 12, 0x80, 15, 3, 0, 2, 1, 0x80, 15, 3, 0, 2, 1],
+            Some((3, 1)),
         ),
     ];
     for (name, body, want) in cases {

@@ -9,7 +9,7 @@ use ipnet::IpNet;
 use nix::errno::Errno;
 use nix::ifaddrs::getifaddrs;
 use nix::net::if_::InterfaceFlags;
-use socket2::{Domain, Protocol, SockRef, Socket, TcpKeepalive, Type};
+use socket2::{Domain, Protocol, SockRef, Socket, Type};
 use tokio::net::{TcpListener, TcpSocket, TcpStream};
 
 use super::listener::Device;
@@ -67,6 +67,7 @@ fn set_ttl(socket: &SockRef<'_>, ipv4: bool, ttl: u8) -> io::Result<()> {
 fn prepare(socket: &SockRef<'_>, settings: &PeerSettings) -> io::Result<()> {
     let ipv4 = settings.is_over_ipv4();
     socket.set_tcp_nodelay(true)?;
+    socket.set_keepalive(true)?;
     if ipv4 {
         socket.set_tos_v4(DSCP_CS6)?;
     } else {
@@ -202,7 +203,6 @@ fn open_listener(
             })?;
         }
     }
-    socket.set_tcp_keepalive(&TcpKeepalive::new())?;
     Ok(socket)
 }
 

@@ -115,7 +115,9 @@ impl Peer {
             // Families that were not agreed on, and the peer's own markers, ask for nothing.
             _ => return,
         };
-        if let Some(session) = &mut self.session {
+        if let Some(session) = &mut self.session
+            && session.export.carries(family)
+        {
             session.refreshes.ask(family);
         }
     }

@@ -247,6 +247,13 @@ impl Peer {
                 "needs the `address` of the peer",
             ),
             (
+                self.multihop.is_some_and(|hops| hops > 1)
+                    && self.bfd.as_ref().is_some_and(|bfd| !bfd.multihop),
+                "bfd",
+                "hears no router but those on the link: beside the peer's `multihop`, write `multihop = true` \
+                 here as well (RFC 5883)",
+            ),
+            (
                 signed && !self.ao_keys.is_empty(),
                 "ao_keys",
                 "cannot be used beside a `password`: a segment has one signature",

@@ -122,6 +122,12 @@ fn what_is_wrong_is_reported_at_its_field() {
             "65001\nsend_hold_time = \"90s\"",
             "peers[0].send_hold_time",
         ),
+        (
+            "65001",
+            "65001\nhold_time = \"0s\"\nsend_hold_time = \"900ms\"",
+            "peers[0].send_hold_time",
+        ),
+        ("65001", "65001\nmultihop = 3\nbfd = {}", "peers[0].bfd"),
         ("65001", "64512\nrole = \"customer\"", "peers[0].role"),
         ("65001", "65001\nstrict_role = true", "peers[0].strict_role"),
         (
@@ -216,6 +222,19 @@ fn one_link_local_address_on_two_links_has_one_key() {
             }
             (None | Some(_), _) => panic!("{keys:?} {devices:?}: {found:?}"),
         }
+    }
+}
+
+#[test]
+fn bfd_over_hops_is_for_a_peer_over_hops() {
+    for (text, fine) in [
+        ("multihop = 3\nbfd = { multihop = true }", true),
+        ("multihop = 1\nbfd = {}", true),
+        ("bfd = { multihop = true }", true),
+        ("multihop = 3\nbfd = {}", false),
+    ] {
+        let found = faults(&MINIMAL.replace("65001", &format!("65001\n{text}")));
+        assert_eq!(found.is_empty(), fine, "{text}: {found:?}");
     }
 }
 

@@ -1,7 +1,7 @@
 //! One entry of `[[bgp.peers]]`: a peer by address, by interface, or all peers of a prefix.
 
 use std::net::IpAddr;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use ipnet::IpNet;
 use schemars::JsonSchema;
@@ -155,8 +155,9 @@ impl Peer {
     }
 
     /// What signs its segments, as far as the configuration tells.
-    pub(super) fn keys(&self) -> (&Option<Password>, &Option<PathBuf>, &[AoKey]) {
-        (&self.password, &self.password_file, &self.ao_keys)
+    pub(super) fn keys(&self) -> (Option<&Password>, Option<&Path>, &[AoKey]) {
+        let file = self.password_file.as_deref();
+        (self.password.as_ref(), file, &self.ao_keys)
     }
 
     /// Whether both are at one link-local address, on different links, and come to one listener.

@@ -98,6 +98,13 @@ impl Node {
         ))
     }
 
+    /// The same, as another AS.
+    pub(crate) fn start_as(local_as: u32, peers: &str) -> Self {
+        Self::start_of(&format!(
+            "local_as = {local_as}\nrouter_id = \"10.0.0.1\"\n{peers}"
+        ))
+    }
+
     /// Why a speaker with these peers does not start. Inside a runtime.
     pub(crate) fn refused(peers: &str) -> String {
         let config = parsed(&format!(

@@ -2,14 +2,16 @@
 //!
 //! It runs in a thread of its own (see the module's page for why) and never waits for its client.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::future::poll_fn;
 use std::hash::{BuildHasher as _, RandomState};
+use std::io;
 use std::net::IpAddr;
 use std::num::NonZeroU32;
 use std::task::Poll;
 use std::time::{Duration, Instant};
 
+use nix::errno::Errno;
 use tokio::sync::mpsc::{self, Permit};
 use tokio::sync::{oneshot, watch};
 
@@ -27,6 +29,9 @@ use crate::config::bfd::Bfd;
 const BATCH: usize = 256;
 /// How long to wait when no session has anything to wait for.
 const IDLE: Duration = Duration::from_secs(3600);
+
+/// How often it is looked whether a device has come, or is another one.
+const DEVICE_LOOK: Duration = Duration::from_secs(1);
 
 /// A new session as its handle knows it.
 pub(super) type Added = (NonZeroU32, watch::Receiver<State>);
@@ -61,6 +66,10 @@ struct Stop {
 #[derive(Default)]
 pub(super) struct Engine {
     receivers: BTreeMap<Domain, Receiver>,
+    /// Domains whose device may be gone, or come again; each has a receiver while the device is there.
+    by_device: BTreeSet<Domain>,
+    /// When to look for the devices next.
+    look: Option<Instant>,
     sessions: BTreeMap<NonZeroU32, Session>,
     table: Table,
     backlog: Backlog,
@@ -92,6 +101,7 @@ impl Engine {
                 Wake::Command(command) => self.command(command, now),
                 Wake::Abandoned => self.begin_stop(Duration::ZERO, None, now),
             }
+            self.follow_devices(now);
             self.expire(heard_until);
             self.transmit(now);
             self.deliver(&events);
@@ -112,7 +122,11 @@ impl Engine {
             .values()
             .filter_map(|session| session.machine().next_deadline());
         let stop = self.stop.as_ref().map(|stop| stop.deadline);
-        let deadline = deadlines.chain(stop).min().unwrap_or(now + IDLE);
+        let deadline = deadlines
+            .chain(stop)
+            .chain(self.look)
+            .min()
+            .unwrap_or(now + IDLE);
         let packets = poll_fn(|context| {
             let mut ready = false;
             for receiver in self.receivers.values() {
@@ -260,18 +274,60 @@ impl Engine {
         Ok((discriminator, state))
     }
 
+    /// A device that is not there is no error: its socket is opened when it comes.
     fn listen(&mut self, domain: Domain) -> Result<(), AddError> {
-        if self.receivers.contains_key(&domain) {
+        if self.receivers.contains_key(&domain) || self.by_device.contains(&domain) {
             return Ok(());
         }
-        let receiver =
-            Receiver::bind(&domain, &self.receivers).map_err(|source| AddError::Listen {
-                port: domain.hops.port(),
-                vrf: domain.vrf.clone(),
-                source,
-            })?;
-        self.receivers.insert(domain, receiver);
+        match Receiver::bind(&domain, &self.receivers) {
+            Ok(receiver) => {
+                self.receivers.insert(domain.clone(), receiver);
+            }
+            Err(error) if is_missing(&domain, &error) => {}
+            Err(source) => {
+                return Err(AddError::Listen {
+                    port: domain.hops.port(),
+                    vrf: domain.vrf,
+                    source,
+                });
+            }
+        }
+        if domain.vrf.is_some() {
+            self.by_device.insert(domain);
+            self.look.get_or_insert(Instant::now() + DEVICE_LOOK);
+        }
         Ok(())
+    }
+
+    /// Opens the sockets of devices that have come, again of those that are others than they were.
+    fn follow_devices(&mut self, now: Instant) {
+        if self.look.is_none_or(|at| at > now) {
+            return;
+        }
+        self.look = (!self.by_device.is_empty()).then_some(now + DEVICE_LOOK);
+        for domain in &self.by_device {
+            let (index, known) = (domain.index(), self.receivers.get(domain));
+            if known.and_then(|receiver| receiver.device) == index {
+                continue;
+            }
+            if let Some(old) = self.receivers.remove(domain) {
+                self.overflowed += u64::from(old.overflowed);
+            }
+            if index.is_none() {
+                continue;
+            }
+            match Receiver::bind(domain, &self.receivers) {
+                Ok(receiver) => {
+                    self.receivers.insert(domain.clone(), receiver);
+                }
+                // It has gone again.
+                Err(error) if is_missing(domain, &error) => {}
+                Err(error) => {
+                    let (device, port) = (&domain.vrf, domain.hops.port());
+                    tracing::warn!(?device, port, %error, "BFD packets cannot be listened for");
+                }
+            }
+        }
     }
 
     /// Tells the peer that this is no failure, and forgets the session.
@@ -283,6 +339,7 @@ impl Engine {
         session.transmit(now, || self.random.next());
         self.table.remove(discriminator);
         let (table, overflowed) = (&self.table, &mut self.overflowed);
+        self.by_device.retain(|domain| table.serves(domain));
         self.receivers.retain(|domain, receiver| {
             let needed = table.serves(domain);
             if !needed {
@@ -348,6 +405,11 @@ impl Engine {
             }
         }
     }
+}
+
+/// Whether a socket could not be bound because the domain's device is not there.
+fn is_missing(domain: &Domain, error: &io::Error) -> bool {
+    domain.vrf.is_some() && error.raw_os_error() == Some(Errno::ENODEV as i32)
 }
 
 /// Numbers that differ from node to node and cannot be guessed from one another: a keyed hash of a counter.

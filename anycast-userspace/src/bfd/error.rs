@@ -8,7 +8,7 @@ use thiserror::Error;
 /// Why a peer cannot be watched.
 #[derive(Debug, Error)]
 pub enum AddError {
-    /// The port is taken, the VRF is missing, or a privilege is.
+    /// The port is taken, or a privilege is missing.
     #[error("cannot listen for BFD packets on UDP port {port}{}: {source}{}",
         vrf.as_ref().map(|vrf| format!(" in {vrf}")).unwrap_or_default(),
         in_use_hint(source))]

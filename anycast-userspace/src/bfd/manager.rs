@@ -51,8 +51,8 @@ impl Manager {
     /// Begins to watch a peer. The session starts in state Down and comes up by itself.
     ///
     /// # Errors
-    /// See [`AddError`]. A source address or an interface that is not there yet is no error: it is tried again
-    /// with every packet, and `status` says what is wrong.
+    /// See [`AddError`]. A source address, an interface or a device that is not there yet is no error: it is
+    /// tried again with every packet, and `status` says what is wrong.
     pub async fn add(&self, peer: Peer) -> Result<Session, AddError> {
         let (reply, answer) = oneshot::channel();
         self.send(Command::Add(Box::new(peer), reply)).await;

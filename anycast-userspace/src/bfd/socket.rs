@@ -58,6 +58,11 @@ impl Domain {
             && (self.vrf.is_none() || other.vrf.is_none())
     }
 
+    /// Index of its device, if that is there.
+    pub(super) fn index(&self) -> Option<u32> {
+        nix::net::if_::if_nametoindex(self.vrf.as_deref()?).ok()
+    }
+
     /// The one that is bound to no device.
     pub(super) fn unbound(&self) -> Self {
         Self {
@@ -86,7 +91,7 @@ pub(super) struct Receiver {
     socket: tokio::net::UdpSocket,
     control: Vec<u8>,
     /// Index of the device that it is bound to.
-    device: Option<u32>,
+    pub(super) device: Option<u32>,
     /// More packets than this cannot wait at one time.
     pub(super) capacity: usize,
     /// Packets that the kernel dropped since the socket was opened, because its queue was full.

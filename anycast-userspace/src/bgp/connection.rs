@@ -6,11 +6,12 @@
 use std::collections::VecDeque;
 use std::time::{Duration, Instant};
 
-use bytes::BytesMut;
+use bytes::{Bytes, BytesMut};
 use rustbgpd_fsm::{Action, Event, NegotiatedSession, Session, SessionState, TimerType};
+use rustbgpd_wire::notification::update_subcode;
 use rustbgpd_wire::{
-    Capability, Message, NotificationCode, NotificationMessage, OpenMessage, RouteRefreshMessage,
-    encode_message,
+    Afi, Capability, DecodeError, ExtendedNextHopFamily, Message, NotificationCode,
+    NotificationMessage, OpenMessage, RouteRefreshMessage, Safi, UpdateMessage, encode_message,
 };
 
 use super::backoff::Random;
@@ -18,6 +19,13 @@ use super::collision::Origin;
 use super::framing::{Inbox, Incoming};
 use super::notification::invalid_refresh_length;
 use super::status::{MessageCounts, State};
+
+/// IPv6 next hops for IPv4 prefixes.
+const IPV4_OVER_IPV6: ExtendedNextHopFamily = ExtendedNextHopFamily {
+    nlri_afi: Afi::Ipv4,
+    nlri_safi: Safi::Unicast,
+    next_hop_afi: Afi::Ipv6,
+};
 
 /// What came of octets or of time.
 #[derive(Debug)]
@@ -173,15 +181,12 @@ impl Connection {
             }
             Message::Update(update) => {
                 received.update += 1;
-                // RFC 7606: an attribute in error makes routes unusable, and we use none. Only what
-                // cannot be told apart from the prefixes still ends the session (§3 j, §5.3, §7.11).
-                let parsed = update.parse_revised(self.four_octet_as, !self.external, false, &[]);
-                let event = match parsed {
-                    Err(error) if self.state() == State::Established => {
+                let event = match self.fault(&update) {
+                    Some(error) if self.state() == State::Established => {
                         let (code, subcode, data) = error.to_notification();
                         Event::UpdateValidationError(NotificationMessage::new(code, subcode, data))
                     }
-                    Ok(_) | Err(_) => Event::UpdateReceived,
+                    Some(_) | None => Event::UpdateReceived,
                 };
                 self.advance(event, now);
             }
@@ -199,8 +204,8 @@ impl Connection {
                 let event = match (refresh.afi(), refresh.safi()) {
                     (Some(afi), Some(safi)) => Event::RouteRefreshReceived { afi, safi },
                     _ => Event::RouteRefreshReceived {
-                        afi: rustbgpd_wire::Afi::Ipv4,
-                        safi: rustbgpd_wire::Safi::Unicast,
+                        afi: Afi::Ipv4,
+                        safi: Safi::Unicast,
                     },
                 };
                 self.advance(event, now);
@@ -211,6 +216,37 @@ impl Connection {
             // The codec's enum is open; what it adds is not offered by our OPEN.
             _ => {}
         }
+    }
+
+    /// What in an UPDATE ends the session. RFC 7606: an attribute in error makes routes unusable, and we use
+    /// none, so that even the MP attributes may be what they like, for which it leaves the choice (§5.3, §7.11).
+    /// Prefixes of the message's own fields that cannot be told are an error still (§5.3), and so are two MP
+    /// attributes of a kind (§3 g).
+    fn fault(&self, update: &UpdateMessage) -> Option<DecodeError> {
+        let parsed = update.parse_revised_observed_with_error_context(
+            self.four_octet_as,
+            !self.external,
+            false,
+            &[],
+        );
+        let fault = parsed.err()?;
+        let twice = match &fault.error {
+            DecodeError::UpdateAttributeError { subcode, .. } => {
+                *subcode == update_subcode::MALFORMED_ATTRIBUTE_LIST
+            }
+            // The codec's enum is open.
+            _ => false,
+        };
+        if twice || fault.type_code.is_none() {
+            return Some(fault.error);
+        }
+        // The decoder has stopped at the attribute, before it came to the prefixes.
+        let rest = UpdateMessage {
+            path_attributes: Bytes::new(),
+            ..update.clone()
+        };
+        rest.parse_revised(self.four_octet_as, !self.external, false, &[])
+            .err()
     }
 
     /// What has happened since the last call.
@@ -370,11 +406,32 @@ fn unexpected_message_subcode(state: SessionState) -> u8 {
     }
 }
 
-/// The OPEN without what we do not do: messages over 4096 octets (RFC 8654).
+/// The OPEN without what we do not do: messages over 4096 octets (RFC 8654); and with IPv6 next hops for IPv4
+/// (RFC 8950), which the state machine offers only beside the IPv6 family. What use is made of it depends on
+/// the peer alone.
 fn offered(mut open: OpenMessage) -> OpenMessage {
     open.capabilities
         .retain(|capability| !matches!(capability, Capability::ExtendedMessage));
+    let offers = |wanted: fn(&Capability) -> bool| open.capabilities.iter().any(wanted);
+    let ipv4 = |capability: &Capability| {
+        *capability
+            == Capability::MultiProtocol {
+                afi: Afi::Ipv4,
+                safi: Safi::Unicast,
+            }
+    };
+    if offers(ipv4) && !offers(|capability| matches!(capability, Capability::ExtendedNextHop(_))) {
+        let over_ipv6 = Capability::ExtendedNextHop(vec![IPV4_OVER_IPV6]);
+        open.capabilities.push(over_ipv6);
+    }
     open
+}
+
+/// Whether the peer takes IPv6 next hops for IPv4 prefixes (RFC 8950 §4).
+pub(super) fn takes_ipv6_next_hops(negotiated: &NegotiatedSession) -> bool {
+    negotiated.peer_capabilities.iter().any(
+        |capability| matches!(capability, Capability::ExtendedNextHop(all) if all.contains(&IPV4_OVER_IPV6)),
+    )
 }
 
 #[cfg(test)]

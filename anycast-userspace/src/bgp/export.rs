@@ -230,6 +230,11 @@ impl Export {
         self.encode(&delta)
     }
 
+    /// Whether the session carries a family.
+    pub(super) fn carries(&self, family: Family) -> bool {
+        self.encoder.families.contains(&family)
+    }
+
     /// The UPDATEs of one family once more (RFC 2918 §4).
     pub(super) fn resend(&self, family: Family) -> Result<Updates, EncodeError> {
         self.encode(&self.rib.resend(|prefix| family_of(prefix) == family))

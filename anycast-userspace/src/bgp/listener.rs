@@ -137,7 +137,7 @@ async fn welcome(listener: &TcpListener, by: Option<&Device>, doors: &[Door]) {
         None => tracing::debug!(%remote, ?by, "a BGP connection from no peer was closed"),
         Some(((_, bound), door)) => {
             if by.is_some() && !bound {
-                socket::unbind(&stream);
+                socket::unbind(&stream, remote);
             }
             door.let_in(Arrival { stream, remote });
         }

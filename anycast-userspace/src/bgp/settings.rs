@@ -280,7 +280,7 @@ impl PeerSettings {
 }
 
 /// The scope of a link-local address.
-fn scope_of(remote: SocketAddr) -> Option<u32> {
+pub(super) fn scope_of(remote: SocketAddr) -> Option<u32> {
     match remote {
         SocketAddr::V6(v6) if v6.ip().is_unicast_link_local() => Some(v6.scope_id()),
         SocketAddr::V6(_) | SocketAddr::V4(_) => None,

@@ -3,17 +3,17 @@
 use std::io;
 use std::net::{IpAddr, Ipv6Addr, SocketAddr, SocketAddrV6};
 use std::os::fd::AsFd;
-use std::sync::Arc;
+use std::sync::{Arc, Once};
 
 use ipnet::IpNet;
 use nix::errno::Errno;
 use nix::ifaddrs::getifaddrs;
 use nix::net::if_::InterfaceFlags;
-use socket2::{Domain, Protocol, SockRef, Socket, TcpKeepalive, Type};
+use socket2::{Domain, Protocol, SockRef, Socket, Type};
 use tokio::net::{TcpListener, TcpSocket, TcpStream};
 
 use super::listener::Device;
-use super::settings::{Entry, PeerSettings, Signature};
+use super::settings::{Entry, PeerSettings, Signature, scope_of};
 use super::territory;
 use crate::config::bgp::AoAlgorithm;
 use crate::rib::NextHop;
@@ -67,6 +67,7 @@ fn set_ttl(socket: &SockRef<'_>, ipv4: bool, ttl: u8) -> io::Result<()> {
 fn prepare(socket: &SockRef<'_>, settings: &PeerSettings) -> io::Result<()> {
     let ipv4 = settings.is_over_ipv4();
     socket.set_tcp_nodelay(true)?;
+    socket.set_keepalive(true)?;
     if ipv4 {
         socket.set_tos_v4(DSCP_CS6)?;
     } else {
@@ -109,13 +110,15 @@ pub(super) fn adopt(stream: &TcpStream, settings: &PeerSettings) -> io::Result<(
 pub(super) fn listen(address: SocketAddr, entries: &[Entry]) -> io::Result<TcpListener> {
     let socket = open_listener(address, entries, None)?;
     socket.bind(&address.into())?;
+    socket.listen(BACKLOG)?;
+    // Only now: a socket that shares its port when it begins to listen is in a group, and over IPv6 the kernel
+    // gives connections to the oldest group, even those that come by the device of another.
     if entries
         .iter()
         .any(|entry| entry.settings().config.device.is_some())
     {
         socket.set_reuse_port(true)?;
     }
-    socket.listen(BACKLOG)?;
     TcpListener::from_std(socket.into())
 }
 
@@ -149,10 +152,21 @@ fn is_vrf(name: &str) -> io::Result<bool> {
     Ok(getifaddrs()?.any(|found| found.interface_name == name && found.flags.contains(vrf)))
 }
 
-/// Frees a connection from the device of its listener: its peer has none.
-pub(super) fn unbind(stream: &TcpStream) {
+/// Frees a connection from the device of its listener: its peer has none. One between link-local addresses
+/// stays: they mean nothing without their link.
+pub(super) fn unbind(stream: &TcpStream, remote: SocketAddr) {
+    static TOLD: Once = Once::new();
+    if scope_of(remote).is_some() {
+        return;
+    }
     if let Err(error) = SockRef::from(stream).bind_device(None) {
-        tracing::debug!(%error, "a BGP connection stays with the device that it came by");
+        TOLD.call_once(|| {
+            tracing::warn!(
+                %remote, %error,
+                "BGP connections stay with the device that they came by, though their peers have none; this \
+                 kernel may want CAP_NET_RAW for it"
+            );
+        });
     }
 }
 
@@ -189,7 +203,6 @@ fn open_listener(
             })?;
         }
     }
-    socket.set_tcp_keepalive(&TcpKeepalive::new())?;
     Ok(socket)
 }
 

@@ -125,6 +125,19 @@ impl Bgp {
                     ),
                 );
             }
+            if let Some(other) = self.other_key_at_an_address(at, peer) {
+                say(
+                    if peer.is_signed() {
+                        "password"
+                    } else {
+                        "address"
+                    },
+                    format!(
+                        "needs the keys of `{other}`, or both need none: the kernel keeps keys by address, \
+                         whatever the interface"
+                    ),
+                );
+            }
             if let Some(other) = self.key_of_every_link(peer) {
                 say(
                     "address",
@@ -139,12 +152,16 @@ impl Bgp {
         problems
     }
 
+    /// The first peer at the same link-local address of another link, if this one has other keys.
+    fn other_key_at_an_address(&self, at: usize, peer: &Peer) -> Option<&str> {
+        let mut before = self.peers[..at].iter();
+        let other = before.find(|other| peer.shares_address(other) && peer.keys() != other.keys());
+        other.map(|other| &*other.name)
+    }
+
     /// The peer by interface that has keys, if this one is at a link-local address and has none.
     fn key_of_every_link(&self, peer: &Peer) -> Option<&str> {
-        let link_local = peer.address.is_some_and(|address| match address {
-            IpAddr::V6(v6) => v6.is_unicast_link_local(),
-            IpAddr::V4(_) => false,
-        });
+        let link_local = peer.address.is_some_and(rule::is_link_local);
         let mut by_interface = self.peers.iter().filter(|other| other.is_unnumbered());
         let other = by_interface.find(|other| other.is_signed())?;
         (link_local && !peer.is_signed()).then_some(&other.name)
@@ -152,17 +169,8 @@ impl Bgp {
 
     /// The first peer by interface, if this one is another and has other keys.
     fn other_key_on_a_link(&self, peer: &Peer) -> Option<&str> {
-        let keys = |peer: &Peer| {
-            let Peer {
-                password,
-                password_file,
-                ao_keys,
-                ..
-            } = peer.clone();
-            (password, password_file, ao_keys)
-        };
         let first = self.peers.iter().find(|first| first.is_unnumbered())?;
-        (peer.is_unnumbered() && keys(peer) != keys(first)).then_some(&first.name)
+        (peer.is_unnumbered() && peer.keys() != first.keys()).then_some(&first.name)
     }
 }
 

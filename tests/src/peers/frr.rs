@@ -74,6 +74,15 @@ impl Frr {
         Self::start_configured(router, &neighbour)
     }
 
+    /// The process that runs BFD.
+    ///
+    /// # Panics
+    /// Where no neighbour has `bfd`, and after `kill`.
+    #[must_use]
+    pub fn bfdd(&self) -> &Daemon {
+        self.bfdd.as_ref().expect("bfdd runs")
+    }
+
     /// What `vtysh` answers.
     ///
     /// # Errors

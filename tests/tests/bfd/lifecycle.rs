@@ -224,6 +224,43 @@ fn sessions_with_and_without_a_device_are_up_side_by_side_in_either_order() {
 }
 
 #[test]
+fn a_device_that_comes_later_or_again_carries_its_sessions_when_it_comes() {
+    in_namespace(|| {
+        let (manager, mut events) = Manager::spawn().expect("BFD starts");
+        let runtime = runtime();
+        // Beside the device's sockets are those for all others, which share the port with them.
+        let elsewhere = ["10.0.9.9", "fd00:9::9"].map(|address| peer(address, Bfd::default()));
+        let bound = ADDRESSES[..2].iter().map(|(_, theirs)| Peer {
+            vrf: Some("node1".to_owned()),
+            ..peer(theirs, Bfd::default())
+        });
+        for peer in bound.chain(elsewhere) {
+            runtime.block_on(manager.add(peer)).expect("it is added");
+        }
+        let waiting = runtime.block_on(manager.status()).sessions;
+        let why = waiting[0].send_error.clone();
+        assert!(
+            why.as_ref()
+                .is_some_and(|why| why.contains("No such device")),
+            "{why:?}"
+        );
+        for _ in 0..2 {
+            let router = router().expect("a router");
+            let bird = Bird::start(&router).expect("BIRD starts");
+            for _ in 0..2 {
+                let event = next(&runtime, &mut events).expect("BFD runs");
+                assert_eq!(event.kind, EventKind::Up, "{event:?}");
+            }
+            drop((bird, router));
+            for _ in 0..2 {
+                let event = next(&runtime, &mut events).expect("BFD runs");
+                assert!(matches!(event.kind, EventKind::Down(_)), "{event:?}");
+            }
+        }
+    });
+}
+
+#[test]
 fn handles_that_are_all_dropped_take_their_sessions_down_in_order() {
     in_namespace(|| {
         let router = router().expect("a router");

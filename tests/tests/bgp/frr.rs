@@ -1,4 +1,6 @@
-//! What only FRR does: graceful restart keeps routes of a node that has gone.
+//! What only FRR does: graceful restart keeps routes of a node that has gone, if that has offered it.
+
+use std::time::{Duration, Instant};
 
 use anycast_tests::peers::{Frr, Options, Router, RoutingDaemon, in_namespace, wait_until};
 use anycast_userspace::bgp::EventKind;
@@ -46,6 +48,41 @@ fn a_stop_clears_a_route_that_graceful_restart_would_keep() {
                 sent,
                 "Hard Reset, Administrative Shutdown (6/9): \"maintenance\""
             );
+        });
+    });
+}
+
+#[test]
+fn a_helper_keeps_no_route_of_a_node_that_stops_or_dies_without_graceful_restart() {
+    in_namespace(|| {
+        runtime().block_on(async {
+            let router = Router::new(1).unwrap();
+            let frr = Frr::start_with(&router, &Options::default(), HELPER).unwrap();
+            for dies in [false, true] {
+                let mut node = Node::start(&[(1, "")]);
+                node.established("peer1").await;
+                let negotiated = node.status("peer1").await.negotiated.unwrap();
+                assert!(!negotiated.hard_reset_needed, "it was not offered");
+                node.want(routes(&[ROUTE], Attributes::default())).await;
+                wait_until("the route", LIMIT, || {
+                    frr.table().ok()?.contains_key(ROUTE).then_some(())
+                })
+                .unwrap();
+                let start = Instant::now();
+                if dies {
+                    node.crash();
+                } else {
+                    node.shutdown("maintenance").await;
+                }
+                wait_until("no route", LIMIT, || {
+                    frr.table().ok()?.is_empty().then_some(())
+                })
+                .unwrap_or_else(|error| panic!("dies: {dies}, {error}: {:#?}", frr.table()));
+                let took = start.elapsed();
+                println!("dies: {dies}; without a route after {took:?}");
+                // The restart time, which it would be kept for, is a minute.
+                assert!(took < Duration::from_secs(5), "dies: {dies}, {took:?}");
+            }
         });
     });
 }

@@ -321,3 +321,30 @@ pub(crate) fn resident_kib() -> usize {
         .unwrap();
     line.split_whitespace().nth(1).unwrap().parse().unwrap()
 }
+
+#[test]
+fn a_refresh_of_a_family_that_was_not_agreed_on_asks_for_nothing() {
+    in_namespace(|| {
+        runtime().block_on(async {
+            const ROUTE_REFRESH: u8 = 5;
+            addresses(1);
+            let mut node = Node::start(&[(1, "passive = true\nfamilies = [\"ipv4\"]")]);
+            // Enhanced route refresh: the answer stands between markers that name the family.
+            let mut peer = Scripted::establish_with(1, 90, &[2, 0, 70, 0])
+                .await
+                .unwrap();
+            node.established("peer1").await;
+            node.want(routes(ROUTE, Attributes::default())).await;
+            for family in [2, 1] {
+                peer.send(&message(ROUTE_REFRESH, &[0, family, 0, 1]))
+                    .await
+                    .unwrap();
+            }
+            // BoRR and EoRR of IPv4 unicast, and no other before them.
+            for subtype in [1, 2] {
+                let marker = peer.read_until(ROUTE_REFRESH).await.unwrap();
+                assert_eq!(marker, [0, 1, subtype, 1]);
+            }
+        });
+    });
+}

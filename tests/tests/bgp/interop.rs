@@ -125,6 +125,12 @@ fn agrees_on_a_key<D: RoutingDaemon + 'static>() {
             let mut node = Node::start(&[(1, "password = \"wrong\"")]);
             let wait = tokio::time::timeout(Duration::from_secs(3), node.established("peer1"));
             assert!(wait.await.is_err(), "a wrong key passed");
+            // Nothing else was in the way.
+            node.crash();
+            let mut node = Node::start(&[(1, "password = \"sesame\"")]);
+            node.established("peer1").await;
+            node.want(routes(BOTH, Attributes::default())).await;
+            learns_both(&daemon);
         });
     });
 }

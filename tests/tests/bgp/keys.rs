@@ -24,6 +24,7 @@ fn tcp_ao_keys_sign_the_session_or_the_kernel_is_named_that_cannot() {
                     "peer r1 has `ao_keys`, but this kernel is built without TCP-AO (CONFIG_TCP_AO, \
                      Linux 6.7): use `password`, or another kernel"
                 );
+                println!("TCP-AO sessions were not run: this kernel cannot sign with it");
                 return;
             }
             let mut node = Node::start_from(PEER);

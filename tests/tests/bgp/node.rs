@@ -98,6 +98,13 @@ impl Node {
         ))
     }
 
+    /// The same, as another AS.
+    pub(crate) fn start_as(local_as: u32, peers: &str) -> Self {
+        Self::start_of(&format!(
+            "local_as = {local_as}\nrouter_id = \"10.0.0.1\"\n{peers}"
+        ))
+    }
+
     /// Why a speaker with these peers does not start. Inside a runtime.
     pub(crate) fn refused(peers: &str) -> String {
         let config = parsed(&format!(
@@ -231,11 +238,12 @@ impl Node {
     /// Ends without a word, as a killed daemon does, and waits until its port is free.
     pub(crate) fn crash(self) {
         drop(self);
-        let address = "0.0.0.0:179";
-        wait_until("port 179 is free", LIMIT, || {
-            std::net::TcpListener::bind(address).ok()
-        })
-        .unwrap();
+        for address in ["0.0.0.0:179", "[::]:179"] {
+            wait_until("port 179 is free", LIMIT, || {
+                std::net::TcpListener::bind(address).ok()
+            })
+            .unwrap();
+        }
     }
 
     /// What BFD reports when it finds the peer gone.

@@ -160,6 +160,43 @@ fn a_bird_that_takes_any_neighbour_of_the_link_is_found_by_its_advertisements() 
 }
 
 #[test]
+fn ipv4_alone_travels_over_ipv6_next_hops() {
+    in_namespace(|| {
+        runtime().block_on(async {
+            let router = bare_link();
+            let ours = link_local(&run("ip", &["-6", "address", "show", "dev", "node1"]).unwrap());
+            let ipv4_alone = "remote_as = \"external\"\nfamilies = [\"ipv4\"]";
+
+            let frr = Frr::start_unnumbered(&router, "external").unwrap();
+            let mut leaf = node(ipv4_alone);
+            leaf.established("leaf").await;
+            leaf.want(routes(ANY, Attributes::default())).await;
+            assert_eq!(leaf.status("leaf").await.routes.len(), 1, "IPv4 alone");
+            wait_until("the IPv4 route", LIMIT, || {
+                frr.table().ok()?.get(IPV4)?.contains(&ours).then_some(())
+            })
+            .unwrap_or_else(|error| panic!("{error}: {:#?}\n{}", frr.table(), frr.log()));
+            leaf.crash();
+            drop(frr);
+
+            let session = Bird::session(1, 64512, "")
+                .replace("local 10.0.1.2 as", "local as")
+                .replace("neighbor 10.0.1.1", &format!("neighbor {ours}%router1"))
+                .replace("ipv4 {", "ipv4 { extended next hop on;")
+                .replace("ipv6 { import all; export none; };", "");
+            let bird = Bird::start_with(&router, &session).unwrap();
+            let mut leaf = node(ipv4_alone);
+            leaf.established("leaf").await;
+            leaf.want(routes(ANY, Attributes::default())).await;
+            bird.wait_for("show route all", |text| {
+                text.contains(IPV4) && text.contains(&ours)
+            })
+            .unwrap();
+        });
+    });
+}
+
+#[test]
 fn an_interface_that_appears_later_is_found() {
     in_namespace(|| {
         runtime().block_on(async {

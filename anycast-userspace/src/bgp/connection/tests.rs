@@ -214,7 +214,7 @@ fn messages_that_a_state_does_not_expect_name_the_state() {
 
 #[test]
 fn an_update_ends_the_session_only_when_its_prefixes_cannot_be_told() {
-    let cases: [UpdateCase; 9] = [
+    let cases: [UpdateCase; 15] = [
         ("End-of-RIB", &[0, 0, 0, 0], None),
         (
             "withdrawn length beyond the message (§6.3)",
@@ -254,7 +254,37 @@ fn an_update_ends_the_session_only_when_its_prefixes_cannot_be_told() {
         (
             "MP_REACH_NLRI of one octet (RFC 7606 §7.11)",
             &[0, 0, 0, 4, 0x80, 14, 1, 0],
-            Some((3, 5)),
+            None,
+        ),
+        (
+            "MP_UNREACH_NLRI of two octets (RFC 7606 §7.12)",
+            &[0, 0, 0, 5, 0x80, 15, 2, 0, 2],
+            None,
+        ),
+        (
+            "MP_UNREACH_NLRI with a prefix of 129 bits (RFC 7606 §5.3)",
+            &[0, 0, 0, 8, 0x80, 15, 5, 0, 2, 1, 129, 0],
+            None,
+        ),
+        (
+            "MP_REACH_NLRI as well-known (RFC 7606 §3 c)",
+            &[0, 0, 0, 4, 0x40, 14, 1, 0],
+            None,
+        ),
+        (
+            "MP_REACH_NLRI beyond the attributes (RFC 7606 §4)",
+            &[0, 0, 0, 4, 0x80, 14, 9, 0],
+            None,
+        ),
+        (
+            "the same, and a prefix of 33 bits (RFC 7606 §5.3)",
+            &[0, 0, 0, 4, 0x80, 14, 1, 0, 33, 10, 0, 0, 0, 0],
+            Some((3, 10)),
+        ),
+        (
+            "MP_UNREACH_NLRI twice (RFC 7606 §3 g)",
+            &[0, 0, 0, 12, 0x80, 15, 3, 0, 2, 1, 0x80, 15, 3, 0, 2, 1],
+            Some((3, 1)),
         ),
     ];
     for (name, body, want) in cases {
@@ -366,17 +396,28 @@ fn a_peer_that_takes_nothing_loses_the_session_after_the_send_hold_time() {
 
 #[test]
 fn our_open_offers_what_we_do_and_nothing_else() {
-    let connection = connection(Instant::now());
-    let mut octets = connection.outbox.clone().freeze();
-    let Ok(Message::Open(open)) = decode_message(&mut octets, MAX_LENGTH) else {
-        panic!("the outbox starts with an OPEN");
-    };
-    let mut codes: Vec<u8> = open.capabilities.iter().map(Capability::code).collect();
-    codes.sort_unstable();
-    // Multiprotocol twice, route refresh, extended next hop, four-octet AS, enhanced route refresh: no
-    // graceful restart (64), extended messages (6) or additional paths (69).
-    assert_eq!(codes, [1, 1, 2, 5, 65, 70]);
-    assert_eq!((open.my_as, open.hold_time), (64512, 90));
+    let (ipv4, ipv6) = ((Afi::Ipv4, Safi::Unicast), (Afi::Ipv6, Safi::Unicast));
+    // Multiprotocol for each family, route refresh, extended next hop with IPv4, four-octet AS, enhanced route
+    // refresh: no graceful restart (64), extended messages (6) or additional paths (69).
+    let cases: [(&[_], &[u8]); 3] = [
+        (&[ipv4, ipv6], &[1, 1, 2, 5, 65, 70]),
+        (&[ipv4], &[1, 2, 5, 65, 70]),
+        (&[ipv6], &[1, 2, 65, 70]),
+    ];
+    for (families, want) in cases {
+        let mut config = config();
+        config.families = families.to_vec();
+        config.disable_ipv4_unicast = !families.contains(&ipv4);
+        let connection = Connection::new(config, Origin::Ours, Random::new(1), Instant::now());
+        let mut octets = connection.outbox.clone().freeze();
+        let Ok(Message::Open(open)) = decode_message(&mut octets, MAX_LENGTH) else {
+            panic!("the outbox starts with an OPEN");
+        };
+        let mut codes: Vec<u8> = open.capabilities.iter().map(Capability::code).collect();
+        codes.sort_unstable();
+        assert_eq!(codes, want, "{families:?}");
+        assert_eq!((open.my_as, open.hold_time), (64512, 90));
+    }
 }
 
 #[test]

@@ -140,7 +140,10 @@ impl Peer {
         match (found.address, found.trouble) {
             (Some(_), _) => {
                 if self.links().next().is_none() && self.dialing.is_none() {
-                    self.retry_at = (!self.settings.is_passive()).then(Instant::now);
+                    let now = Instant::now();
+                    // After an error of the peer's, where it is changes nothing about when it is tried again.
+                    let at = self.held_until.map_or(now, |until| until.max(now));
+                    self.retry_at = (!self.settings.is_passive()).then_some(at);
                 }
             }
             (None, Some(trouble)) if self.session.is_none() => self.record.reason = trouble,
@@ -189,5 +192,56 @@ impl Peer {
         }
         self.record.enter(State::Idle, Instant::now());
         self.publish();
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use tokio::sync::{mpsc, watch};
+
+    use super::super::Channels;
+    use super::*;
+    use crate::bgp::discovery::Discovered;
+    use crate::bgp::settings::{Entry, resolve};
+    use crate::rib::DesiredRoutes;
+
+    /// A peer at the other end of an interface, as far as this test can see it.
+    fn unnumbered(neighbour: watch::Receiver<Discovered>) -> Peer {
+        let text = "local_as = 64512\nrouter_id = \"10.0.0.1\"\n\
+                    [[peers]]\nname = \"leaf\"\ninterface = \"eth0\"\nremote_as = 65001\n";
+        let config: crate::config::Bgp = toml::from_str(text).unwrap();
+        let Some(Entry::Peer(settings)) = resolve(&config).unwrap().pop() else {
+            panic!("one peer is configured");
+        };
+        let channels = Channels {
+            desired: watch::channel(Arc::new(DesiredRoutes::new(0))).1,
+            events: mpsc::channel(1).0,
+            accepted: mpsc::channel(1).1,
+            commands: mpsc::channel(1).1,
+            neighbour: Some(neighbour),
+            failures: 0,
+        };
+        Peer::new(Arc::new(settings), channels).0
+    }
+
+    #[test]
+    fn a_router_that_is_found_is_dialled_at_once_but_not_before_its_idle_hold_is_over() {
+        let found = Discovered {
+            address: Some("fe80::2".parse().unwrap()),
+            ..Discovered::default()
+        };
+        let (_sender, seen) = watch::channel(found);
+        let mut peer = unnumbered(seen);
+        let start = Instant::now();
+        peer.retry_at = None;
+        peer.neighbour_changed();
+        let at = peer.retry_at.unwrap();
+        assert!(at >= start && at <= Instant::now());
+
+        let until = start + Duration::from_secs(10);
+        peer.held_until = Some(until);
+        peer.retry_at = Some(until);
+        peer.neighbour_changed();
+        assert_eq!(peer.retry_at, Some(until));
     }
 }

@@ -9,6 +9,7 @@ use rustbgpd_wire::{Afi, Capability, EncodeError, RouteRefreshMessage, RouteRefr
 
 use super::Peer;
 use crate::bgp::collision::Origin;
+use crate::bgp::connection::takes_ipv6_next_hops;
 use crate::bgp::event::EventKind;
 use crate::bgp::export::{Export, Updates};
 use crate::bgp::notification::{Cease, cease};
@@ -96,9 +97,7 @@ impl Peer {
             external: self.settings.is_external(),
             four_octet_as: negotiated.four_octet_as,
             families: families(negotiated),
-            extended_next_hop: negotiated
-                .extended_nexthop_families
-                .contains_key(&(Afi::Ipv4, Safi::Unicast)),
+            extended_next_hop: takes_ipv6_next_hops(negotiated),
             configured: config.next_hop,
             local_address,
             interface,
@@ -116,7 +115,9 @@ impl Peer {
             // Families that were not agreed on, and the peer's own markers, ask for nothing.
             _ => return,
         };
-        if let Some(session) = &mut self.session {
+        if let Some(session) = &mut self.session
+            && session.export.carries(family)
+        {
             session.refreshes.ask(family);
         }
     }

@@ -149,3 +149,20 @@ fn each_listener_has_the_keys_of_those_that_may_come_to_it() {
         assert_eq!(names, want, "{by:?}");
     }
 }
+
+#[tokio::test]
+async fn tcp_looks_after_silent_connections_whoever_opened_them() {
+    let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await.unwrap();
+    let port = listener.local_addr().unwrap().port();
+    let here = format!("address = \"127.0.0.1\"\nport = {port}");
+    let Some(Entry::Peer(settings)) = entries(&peer("r1", &here, "")).pop() else {
+        panic!("one peer is configured");
+    };
+    let address = Ipv4Addr::LOCALHOST.into();
+    let dialed = dial(Arc::new(settings.clone()), address).await.unwrap();
+    let (accepted, _) = listener.accept().await.unwrap();
+    adopt(&accepted, &settings).unwrap();
+    for stream in [&dialed, &accepted] {
+        assert!(SockRef::from(stream).keepalive().unwrap());
+    }
+}

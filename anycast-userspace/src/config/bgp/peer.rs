@@ -1,7 +1,7 @@
 //! One entry of `[[bgp.peers]]`: a peer by address, by interface, or all peers of a prefix.
 
 use std::net::IpAddr;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use ipnet::IpNet;
 use schemars::JsonSchema;
@@ -161,6 +161,19 @@ impl Peer {
         self.password.is_some() || self.password_file.is_some() || !self.ao_keys.is_empty()
     }
 
+    /// What signs its segments, as far as the configuration tells.
+    pub(super) fn keys(&self) -> (Option<&Password>, Option<&Path>, &[AoKey]) {
+        let file = self.password_file.as_deref();
+        (self.password.as_ref(), file, &self.ao_keys)
+    }
+
+    /// Whether both are at one link-local address, on different links, and come to one listener.
+    pub(super) fn shares_address(&self, other: &Self) -> bool {
+        let apart = self.device.is_some() && other.device.is_some() && self.device != other.device;
+        let link_local = self.address.is_some_and(rule::is_link_local);
+        link_local && self.address == other.address && self.interface != other.interface && !apart
+    }
+
     /// Whether the peer is the router at the other end of `interface`.
     pub fn is_unnumbered(&self) -> bool {
         self.interface.is_some() && self.address.is_none() && self.prefix.is_none()
@@ -178,7 +191,7 @@ impl Peer {
             return Some(("address", format!("{address}{scope}")));
         }
         if let Some(prefix) = self.prefix {
-            return Some(("prefix", prefix.to_string()));
+            return Some(("prefix", format!("{prefix}{}", via(&self.device))));
         }
         let interface = self.interface.as_ref()?;
         Some(("interface", interface.clone()))
@@ -240,6 +253,13 @@ impl Peer {
                 self.bfd.is_some() && self.address.is_none(),
                 "bfd",
                 "needs the `address` of the peer",
+            ),
+            (
+                self.multihop.is_some_and(|hops| hops > 1)
+                    && self.bfd.as_ref().is_some_and(|bfd| !bfd.multihop),
+                "bfd",
+                "hears no router but those on the link: beside the peer's `multihop`, write `multihop = true` \
+                 here as well (RFC 5883)",
             ),
             (
                 signed && !self.ao_keys.is_empty(),

@@ -2,6 +2,7 @@
 
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::path::PathBuf;
+use std::time::Duration;
 
 use ipnet::IpNet;
 
@@ -55,6 +56,9 @@ pub(super) fn longer_than(hold_time: &Span) -> impl FnOnce(&Span, &()) -> garde:
     move |send_hold_time, ()| {
         if send_hold_time <= hold_time {
             return Err(garde::Error::new("must be longer than `hold_time`"));
+        }
+        if send_hold_time.0 < Duration::from_secs(1) {
+            return Err(garde::Error::new("must be at least 1s"));
         }
         Ok(())
     }

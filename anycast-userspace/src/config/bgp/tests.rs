@@ -122,6 +122,12 @@ fn what_is_wrong_is_reported_at_its_field() {
             "65001\nsend_hold_time = \"90s\"",
             "peers[0].send_hold_time",
         ),
+        (
+            "65001",
+            "65001\nhold_time = \"0s\"\nsend_hold_time = \"900ms\"",
+            "peers[0].send_hold_time",
+        ),
+        ("65001", "65001\nmultihop = 3\nbfd = {}", "peers[0].bfd"),
         ("65001", "64512\nrole = \"customer\"", "peers[0].role"),
         ("65001", "65001\nstrict_role = true", "peers[0].strict_role"),
         (
@@ -155,6 +161,81 @@ fn two_peers_with_one_name_or_place_are_refused() {
         faults(&second("r2", "10.0.1.1")),
         ["peers[1].address: two peers are at 10.0.1.1"]
     );
+}
+
+#[test]
+fn one_place_in_two_devices_is_two_places() {
+    for place in [
+        "address = \"10.1.0.1\"",
+        "prefix = \"10.1.0.0/24\"",
+        "prefix = \"fd00:1::/64\"",
+    ] {
+        let peer = |name: &str, device: &str| {
+            format!(
+                "[[peers]]\nname = \"{name}\"\n{place}\nremote_as = 65002\ndevice = \"{device}\"\n"
+            )
+        };
+        let with = |device: &str| {
+            let (red, second) = (peer("red", "vrf-red"), peer("second", device));
+            faults(&format!("{MINIMAL}\n{red}{second}"))
+        };
+        assert_eq!(with("vrf-blue"), [""; 0], "{place}");
+        let refused = with("vrf-red");
+        let [one] = &refused[..] else {
+            panic!("{place}: {refused:?}");
+        };
+        assert!(one.contains("two peers are at"), "{one}");
+        assert!(one.contains("%vrf-red"), "{one}");
+    }
+}
+
+#[test]
+fn one_link_local_address_on_two_links_has_one_key() {
+    let (a, b) = ("password = \"a\"", "password = \"b\"");
+    let (red, blue) = ("device = \"red\"", "device = \"blue\"");
+    // The keys of both, their devices, and the field that is at fault.
+    let cases = [
+        (["", ""], ["", ""], None),
+        ([a, a], ["", ""], None),
+        ([a, b], ["", ""], Some("peers[2].password: ")),
+        ([a, ""], ["", ""], Some("peers[2].address: ")),
+        (["", b], ["", ""], Some("peers[2].password: ")),
+        // Two listeners, each with its own key.
+        ([a, b], [red, blue], None),
+        // What has no device comes to the listener of either.
+        ([a, b], ["", blue], Some("peers[2].password: ")),
+    ];
+    for (keys, devices, field) in cases {
+        let peer = |at: usize| {
+            let (key, device) = (keys[at], devices[at]);
+            format!(
+                "[[peers]]\nname = \"spine{at}\"\naddress = \"fe80::1\"\ninterface = \"eth{at}\"\n\
+                 remote_as = 65002\n{key}\n{device}\n"
+            )
+        };
+        let found = faults(&format!("{MINIMAL}\n{}{}", peer(0), peer(1)));
+        match (field, &found[..]) {
+            (None, []) => {}
+            (Some(field), [one]) => {
+                assert!(one.starts_with(field), "{one}");
+                assert!(one.contains("`spine0`"), "{one}");
+            }
+            (None | Some(_), _) => panic!("{keys:?} {devices:?}: {found:?}"),
+        }
+    }
+}
+
+#[test]
+fn bfd_over_hops_is_for_a_peer_over_hops() {
+    for (text, fine) in [
+        ("multihop = 3\nbfd = { multihop = true }", true),
+        ("multihop = 1\nbfd = {}", true),
+        ("bfd = { multihop = true }", true),
+        ("multihop = 3\nbfd = {}", false),
+    ] {
+        let found = faults(&MINIMAL.replace("65001", &format!("65001\n{text}")));
+        assert_eq!(found.is_empty(), fine, "{text}: {found:?}");
+    }
 }
 
 #[test]

@@ -2,6 +2,7 @@
 //! ExaBGP's reading of OPENs and UPDATEs must give back the routes that were wanted.
 
 mod cases;
+mod four_octets;
 pub(crate) mod notifications;
 
 use std::collections::BTreeMap;

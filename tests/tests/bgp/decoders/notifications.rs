@@ -4,16 +4,17 @@
 use std::fmt::Write as _;
 
 use anycast_tests::peers::{dissect, exabgp_decode, in_namespace};
+use anycast_userspace::rib::{Attributes, Community};
 
 use crate::hostile::collision;
-use crate::node::{Node, runtime};
+use crate::node::{Node, routes, runtime};
 use crate::scripted::{NOTIFICATION, Scripted, addresses, message};
 
 /// The name of a code and subcode in one decoder; `None` where its version here has none.
 type Name = Option<&'static str>;
 
 /// Code and subcode, tshark's name and ExaBGP's, for all that we send.
-const NAMES: [([u8; 2], Name, Name); 19] = [
+const NAMES: [([u8; 2], Name, Name); 22] = [
     (
         [1, 1],
         Some("Connection Not Synchronized"),
@@ -48,6 +49,11 @@ const NAMES: [([u8; 2], Name, Name); 19] = [
         Some("Unacceptable Hold Time"),
         Some("Unacceptable Hold Time"),
     ),
+    (
+        [2, 7],
+        Some("Unsupported Capability"),
+        Some("Unsupported Capability"),
+    ),
     // RFC 9234, of 2022: Role Mismatch.
     ([2, 11], None, None),
     (
@@ -77,6 +83,11 @@ const NAMES: [([u8; 2], Name, Name); 19] = [
         Some("Receive Unexpected Message in Established State"),
     ),
     (
+        [6, 4],
+        Some("Administratively Reset"),
+        Some("Administratively Reset"),
+    ),
+    (
         [6, 7],
         Some("Connection Collision Resolution"),
         Some("Connection Collision Resolution"),
@@ -85,16 +96,23 @@ const NAMES: [([u8; 2], Name, Name); 19] = [
     ([6, 9], Some("Hard Reset"), None),
     // RFC 9384, of 2023: BFD Down.
     ([6, 10], None, None),
+    // RFC 7313; tshark 4.0 has the code of a draft there that came to nothing.
+    (
+        [7, 1],
+        Some("Invalid Action Value"),
+        Some("Invalid Message Length"),
+    ),
 ];
 
 /// The names of the codes, likewise.
-const CODES: [(&str, &str); 6] = [
+const CODES: [(&str, &str); 7] = [
     ("Message Header Error", "Message header error"),
     ("OPEN Message Error", "OPEN message error"),
     ("UPDATE Message Error", "UPDATE message error"),
     ("Hold Timer Expired", "Hold timer expired"),
     ("Finite State Machine Error", "State machine error"),
     ("Cease", "Cease"),
+    ("CAPABILITY Message Error", "unknown error"),
 ];
 
 /// Two decoders read these NOTIFICATIONs, given without their headers, as what they are.
@@ -173,6 +191,46 @@ async fn by_silence() -> Vec<u8> {
     body
 }
 
+/// What a peer gets for an end of a refresh (RFC 7313) that is too long.
+async fn by_a_long_marker() -> Vec<u8> {
+    let mut node = Node::start(&[(1, "passive = true")]);
+    let mut peer = Scripted::establish_with(1, 90, &[2, 0, 70, 0])
+        .await
+        .unwrap();
+    node.established("peer1").await;
+    peer.send(&message(5, &[0, 1, 2, 1, 0])).await.unwrap();
+    let body = peer.read_until(NOTIFICATION).await.unwrap();
+    node.crash();
+    body
+}
+
+/// What a peer gets that has the family of ours in no capability.
+async fn by_families() -> Vec<u8> {
+    let node = Node::start(&[(1, "passive = true\nfamilies = [\"ipv6\"]")]);
+    let mut peer = Scripted::connect(1).await.unwrap();
+    peer.send(&message(1, &[4, 0xFD, 0xE9, 0, 90, 10, 0, 1, 2, 0]))
+        .await
+        .unwrap();
+    let body = peer.read_until(NOTIFICATION).await.unwrap();
+    node.crash();
+    body
+}
+
+/// What a peer gets for routes that no UPDATE can hold.
+async fn by_too_many_communities() -> Vec<u8> {
+    let mut node = Node::start(&[(1, "passive = true")]);
+    let mut peer = Scripted::establish(1, 90).await.unwrap();
+    node.established("peer1").await;
+    let attributes = Attributes {
+        communities: (0..2000).map(Community).collect(),
+        ..Attributes::default()
+    };
+    node.publish(routes(&["192.168.250.1/32"], attributes));
+    let body = peer.read_until(NOTIFICATION).await.unwrap();
+    node.crash();
+    body
+}
+
 /// What the connection gets that the peer made, when ours survives.
 async fn by_collision() -> Vec<u8> {
     let mut collided = collision([9, 0, 0, 9]).await;
@@ -193,9 +251,27 @@ fn notifications_that_no_message_brings_about_are_read_as_they_were_meant() {
                 by_bfd("passive = true", &[]).await,
                 by_bfd("passive = true\ngraceful_restart = true", &restart).await,
                 by_silence().await,
+                by_a_long_marker().await,
+                by_families().await,
+                by_too_many_communities().await,
             ];
-            let want: [&[u8]; 4] = [&[6, 7], &[6, 10], &[6, 9, 6, 10], &[4, 0]];
-            assert_eq!(sent.each_ref().map(Vec::as_slice), want);
+            let marker = message(5, &[0, 1, 2, 1, 0]);
+            let invalid_length = [&[7, 1], &marker[..]].concat();
+            let want: [&[u8]; 7] = [
+                &[6, 7],
+                &[6, 10],
+                &[6, 9, 6, 10],
+                &[4, 0],
+                &invalid_length,
+                // The capability that was missing: multiprotocol, IPv6 unicast.
+                &[2, 7, 1, 4, 0, 2, 0, 1],
+                &[6, 4],
+            ];
+            for (sent, want) in sent.iter().zip(want) {
+                // The last one says in words what cannot be told.
+                let compared = if *want == [6, 4] { 2 } else { sent.len() };
+                assert_eq!(sent[..compared], *want);
+            }
             are_read_as_meant(&sent);
         });
     });

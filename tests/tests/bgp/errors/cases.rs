@@ -288,7 +288,7 @@ pub(super) fn state_errors() -> Vec<Case> {
 }
 
 /// Attributes in error, each with its place in RFC 7606: the routes would be unusable, and we use none.
-pub(super) const BAD_ATTRIBUTES: [(&str, &[u8]); 15] = [
+pub(super) const BAD_ATTRIBUTES: [(&str, &[u8]); 19] = [
     (
         "unknown well-known attribute (§3 b of RFC 4271 §6.3)",
         &[0x40, 99, 1, 0],
@@ -320,6 +320,19 @@ pub(super) const BAD_ATTRIBUTES: [(&str, &[u8]); 15] = [
     (
         "LARGE_COMMUNITY of eleven octets (RFC 8092 §6)",
         &[0xC0, 32, 11, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0],
+    ),
+    ("MP_REACH_NLRI of one octet (§7.11)", &[0x80, 14, 1, 0]),
+    (
+        "MP_UNREACH_NLRI of two octets (§7.12)",
+        &[0x80, 15, 2, 0, 2],
+    ),
+    (
+        "MP_UNREACH_NLRI with a prefix of 129 bits (§5.3)",
+        &[0x80, 15, 5, 0, 2, 1, 129, 0],
+    ),
+    (
+        "MP_REACH_NLRI beyond the attributes (§4)",
+        &[0x80, 14, 9, 0],
     ),
     ("ORIGIN twice (§3 g)", &[0x40, 1, 1, 0, 0x40, 1, 1, 0]),
 ];

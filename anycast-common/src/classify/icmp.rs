@@ -113,7 +113,9 @@ fn error_v4<P: Packet>(packet: &P, id: u32, service: &Service, datagram: &Datagr
     )
 }
 
-/// RFC 4443 §3: as [`error_v4`]; a quoted packet with extension headers is not followed.
+/// RFC 4443 §3: as [`error_v4`]. Of a quoted packet's extension headers only a fragment header is followed, that
+/// of a first fragment: answers that are fragmented at their source are how the stack learns a path's MTU over
+/// IPv6. A later fragment quotes no port, and the stack does not look for the flow of one either.
 #[inline(always)]
 fn error_v6<P: Packet>(packet: &P, id: u32, service: &Service, datagram: &Datagram) -> Verdict {
     let quoted_at = datagram.transport + HEADER;
@@ -131,15 +133,27 @@ fn error_v6<P: Packet>(packet: &P, id: u32, service: &Service, datagram: &Datagr
     {
         return Verdict::drop(id, Reason::IcmpOther);
     }
-    let [carried] = *field::<6, 1, _>(quoted);
-    quoted_flow(
-        packet,
-        id,
-        service,
-        datagram,
-        carried,
-        quoted_at + ipv6::HEADER,
-    )
+    let [next] = *field::<6, 1, _>(quoted);
+    let transport = quoted_at + ipv6::HEADER;
+    let (carried, transport) = if next == protocol::FRAGMENT {
+        let Some(carried) = first_fragment(packet, datagram, transport) else {
+            return Verdict::drop(id, Reason::IcmpOther);
+        };
+        (carried, transport + ipv6::EXTENSION)
+    } else {
+        (next, transport)
+    };
+    quoted_flow(packet, id, service, datagram, carried, transport)
+}
+
+/// What a quoted fragment carries by its header at `at`, if that is a first fragment and its ports are quoted.
+#[inline(always)]
+fn first_fragment<P: Packet>(packet: &P, datagram: &Datagram, at: usize) -> Option<u8> {
+    let header = packet.load::<{ ipv6::EXTENSION }>(at)?;
+    let [carried] = *field::<0, 1, _>(header);
+    let is_first = be16::<2, _>(header) & ipv6::FRAGMENT_OFFSET == 0;
+    let quoted = HEADER + ipv6::HEADER + ipv6::EXTENSION + QUOTED;
+    (is_first && datagram.length >= quoted).then_some(carried)
 }
 
 /// Whether the quoted packet left from a port of the service: then the stack must hear of it.

@@ -138,6 +138,7 @@ fn base(random: &mut Random) -> Vec<u8> {
             };
             let other = if v4 { "10.1.1.1" } else { "2001:db8::1" };
             let quoted = Frame::new(ip(source), ip(other))
+                .part(*random.pick(&[Part::Whole, Part::First, Part::Later]))
                 .udp(port, 4000, &data)
                 .packet();
             frame.icmp(kind, 0, [0, 0, 5, 0], &quoted[..quoted.len().min(60)])

@@ -167,9 +167,9 @@ fn base(random: &mut Random) -> Vec<u8> {
 
 fn arp(random: &mut Random) -> Vec<u8> {
     let mut frame = vec![0xff; 6];
-    frame.extend([
-        2, 0, 0, 0, 0, 2, 8, 6, 0, 1, 8, 0, 6, 4, 0, 1, 2, 0, 0, 0, 0, 2, 10, 1, 1, 1,
-    ]);
+    let hardware = *random.pick(&[1, 6]);
+    frame.extend([2, 0, 0, 0, 0, 2, 8, 6, 0, hardware, 8, 0, 6, 4, 0, 1]);
+    frame.extend([2, 0, 0, 0, 0, 2, 10, 1, 1, 1]);
     frame.extend([0, 0, 0, 0, 0, 0, 192, 168, 250, 1 + random.byte() % 4]);
     frame
 }

@@ -119,6 +119,48 @@ fn denied_sources_are_dropped_and_what_is_allowed_wins() {
 }
 
 #[test]
+fn a_service_that_lingers_keeps_its_lists() {
+    let mut bed = Bed::new(vec![
+        Service {
+            state: State::Lingering,
+            deny: nets(&["10.0.0.0/8", "2001:db8:1::/48"]),
+            allow: nets(&["10.1.0.0/16"]),
+            ..service("dropping", 1)
+        },
+        Service {
+            state: State::Lingering,
+            on_down: Policy::Pass,
+            deny: nets(&["10.0.0.0/8"]),
+            ..service("passing", 2)
+        },
+    ]);
+    let denied = |name| drop(name, Reason::Denied);
+    let lingering = |name| pass(name, Reason::Lingering);
+    let part = from("10.2.0.1", 1).part(Part::Later);
+    bed.check(vec![
+        case("not listed", &from("192.0.2.9", 1), lingering("dropping")),
+        case("denied", &from("10.2.0.1", 1), denied("dropping")),
+        case("denied, later fragment", &part, denied("dropping")),
+        case(
+            "denied, IPv6",
+            &from("2001:db8:1::1", 1),
+            denied("dropping"),
+        ),
+        case("allowed", &from("10.1.0.1", 1), lingering("dropping")),
+        case(
+            "denied, where a service that is down is passed",
+            &from("10.2.0.1", 2),
+            denied("passing"),
+        ),
+        case(
+            "another port, where a service that is down is passed",
+            &from("192.0.2.9", 2).udp(1, 54, b""),
+            pass("passing", Reason::DownPassed),
+        ),
+    ]);
+}
+
+#[test]
 fn a_list_that_changes_is_in_force_at_once_and_leaves_nothing_behind() {
     let with = |deny: &[&str]| Desired {
         services: vec![service("open", 1)],
@@ -245,6 +287,42 @@ fn limits_of_a_service_admit_their_burst_and_no_more() {
         burst: 35,
     }
     .check(&mut bed, full, &from("10.0.0.1", 1), 80);
+}
+
+#[test]
+fn a_service_that_lingers_keeps_its_limits() {
+    let lingering = |limits| {
+        Bed::new(vec![Service {
+            state: State::Lingering,
+            ..limited(limits)
+        }])
+    };
+    let mut bed = lingering(Limits {
+        packets: Some(slow(20)),
+        ..Limits::default()
+    });
+    Exceeding {
+        within: Reason::Lingering,
+        beyond: Reason::ServiceLimited,
+        burst: 20,
+    }
+    .check(&mut bed, Instant::now(), &from("10.0.0.1", 1), 30);
+    std::mem::drop(bed);
+    let mut bed = lingering(Limits {
+        source: Some(SourceLimit {
+            rate: 1,
+            burst: Some(10.try_into().unwrap()),
+            v4_prefix: 32,
+            v6_prefix: 64,
+        }),
+        ..Limits::default()
+    });
+    Exceeding {
+        within: Reason::Lingering,
+        beyond: Reason::SourceLimited,
+        burst: 10,
+    }
+    .check(&mut bed, Instant::now(), &from("10.0.0.1", 1), 20);
 }
 
 #[test]

@@ -460,19 +460,35 @@ fn not_up() -> Vec<Row> {
             )
         }),
         always(icmp_row("echo, down and rejected", REFUSED, down)),
+        udp_row(
+            "UDP to a served port, lingering",
+            LINGERING,
+            Pass(Reason::Lingering),
+        ),
         Row {
-            later: down,
-            ..udp_row(
-                "UDP to a served port, lingering",
-                LINGERING,
-                Pass(Reason::Lingering),
-            )
-        },
-        always(Row {
             carries: |frame| udp(frame, 54),
             ..udp_row("UDP to another port, lingering", LINGERING, down)
-        }),
-        always(icmp_row("echo, lingering", LINGERING, down)),
+        },
+        Row {
+            first: down,
+            ..icmp_row("echo, lingering", LINGERING, down)
+        },
+        Row {
+            carries: |frame| error(frame, 7, 53, Part::Whole),
+            quotes: Some([8, 8]),
+            short: down,
+            ..icmp_row(
+                "an error about a flow, lingering",
+                LINGERING,
+                Pass(Reason::IcmpError),
+            )
+        },
+        Row {
+            carries: |frame| error(frame, 7, 54, Part::Whole),
+            first: down,
+            ..icmp_row("an error about another port, lingering", LINGERING, down)
+        },
+        gre_row("another protocol, lingering", LINGERING, down),
     ]
 }
 

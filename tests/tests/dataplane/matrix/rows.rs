@@ -385,9 +385,7 @@ fn icmp() -> Vec<Row> {
 }
 
 fn answered() -> Vec<Row> {
-    let dropped = Drop(Reason::Unlisted);
     let fragments = |row| Row {
-        first: dropped,
         later: Drop(Reason::FragmentDropped),
         ..row
     };
@@ -423,6 +421,7 @@ fn answered() -> Vec<Row> {
         }),
         fragments(Row {
             carries: |frame| frame.tcp(4000, 54, 1000, 0, SYN, b""),
+            first: Drop(Reason::Unlisted),
             ..tcp_row(
                 "TCP, rejected",
                 REJECTING,
@@ -434,11 +433,6 @@ fn answered() -> Vec<Row> {
 
 fn not_up() -> Vec<Row> {
     let (down, passed) = (Drop(Reason::Down), Pass(Reason::DownPassed));
-    let rejected = |row| Row {
-        first: Drop(Reason::Down),
-        later: Drop(Reason::Down),
-        ..row
-    };
     vec![
         always(udp_row("UDP, down", DOWN, down)),
         always(tcp_row("TCP, down", DOWN, down)),
@@ -446,19 +440,24 @@ fn not_up() -> Vec<Row> {
         always(gre_row("another protocol, down", DOWN, down)),
         always(udp_row("UDP, disabled and passed", MAINTAINED, passed)),
         always(icmp_row("echo, disabled and passed", MAINTAINED, passed)),
-        rejected(udp_row(
-            "UDP, down and rejected",
-            REFUSED,
-            Answer(Reason::DownRejected, unreachable),
-        )),
-        rejected(Row {
+        Row {
+            later: down,
+            ..udp_row(
+                "UDP, down and rejected",
+                REFUSED,
+                Answer(Reason::DownRejected, unreachable),
+            )
+        },
+        Row {
             carries: |frame| frame.tcp(4000, 53, 1000, 0, SYN, b""),
+            first: down,
+            later: down,
             ..tcp_row(
                 "TCP, down and rejected",
                 REFUSED,
                 Answer(Reason::DownRejected, |frame| reset(frame, 53)),
             )
-        }),
+        },
         always(icmp_row("echo, down and rejected", REFUSED, down)),
         udp_row(
             "UDP to a served port, lingering",

@@ -1,6 +1,7 @@
 //! The daemon itself, in the calling thread's namespace, with a service that is up.
 
 use std::fs;
+use std::path::PathBuf;
 use std::process::Command;
 use std::time::Duration;
 
@@ -14,6 +15,7 @@ use crate::support::pin;
 pub(crate) struct Daemon {
     _process: Process,
     directory: tempfile::TempDir,
+    pin: PathBuf,
 }
 
 /// The binary under test.
@@ -22,6 +24,7 @@ impl Daemon {
     /// waits until its service is up.
     pub(crate) fn start(dataplane: &str, arguments: &[&str]) -> Self {
         let directory = tempfile::tempdir().unwrap();
+        let pin = pin();
         let config = directory.path().join("anycast.toml");
         let text = format!(
             r#"
@@ -49,7 +52,7 @@ command = ["true"]
 interval = "100ms"
 "#,
             socket = directory.path().join("socket").display(),
-            pin = pin().display(),
+            pin = pin.display(),
         );
         fs::write(&config, text).unwrap();
         let mut command = Command::new(binary());
@@ -58,6 +61,7 @@ interval = "100ms"
         let daemon = Self {
             _process: Process::spawn("anycast", command, &log).unwrap(),
             directory,
+            pin,
         };
         wait::until("the service to be up", Duration::from_secs(30), || {
             let (done, status) = daemon.ask(&["status", "--json"]);
@@ -92,6 +96,11 @@ interval = "100ms"
         let (done, said) = self.ask(arguments);
         assert!(done, "{arguments:?}: {said}");
         serde_json::from_str(&said).unwrap()
+    }
+
+    /// Whether it has pinned a map of this name.
+    pub(crate) fn has_map(&self, name: &str) -> bool {
+        self.pin.join(name).exists()
     }
 
     /// Its log so far.

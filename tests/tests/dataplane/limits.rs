@@ -1,9 +1,8 @@
 //! Lists and limits.
 
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use anycast_common::Reason;
-use anycast_common::abi::Disposition;
 use anycast_tests::packet::{Frame, Part};
 use anycast_tests::processor;
 use anycast_userspace::config::dataplane::{
@@ -420,9 +419,27 @@ fn more_sources_than_are_remembered_forget_the_oldest_and_serve_on() {
             ..Limits::default()
         })],
     );
-    for source in 0..1000 {
+    let mut reason = |source: usize| {
         let frame = from(&format!("10.1.{}.{}", source / 250, source % 250), 1).bytes();
-        let explained = bed.plane().explain(&frame).unwrap();
-        assert_eq!(explained.disposition, Disposition::Pass);
+        bed.plane().explain(&frame).unwrap().reason
+    };
+    // Parts of the map belong to a CPU.
+    processor::stay_on_one().unwrap();
+    for source in 0..1000 {
+        assert_eq!(reason(source), Reason::Served, "source {source} is new");
     }
+    // A map that is merely full would remember the first for ever, and nobody of late.
+    assert_eq!(reason(0), Reason::Served, "the earliest is forgotten");
+    let again = (1000..).find_map(|source| {
+        let start = Instant::now();
+        assert_eq!(reason(source), Reason::Served, "source {source} is new");
+        let again = reason(source);
+        // After a second the limit lets it through.
+        (start.elapsed() < Duration::from_secs(1)).then_some(again)
+    });
+    assert_eq!(
+        again,
+        Some(Reason::SourceLimited),
+        "the latest is remembered"
+    );
 }

@@ -87,6 +87,16 @@ fn arp_is_answered_while_up_and_kept_from_the_stack_while_not() {
             want: pass("up", Reason::NeighborPassed),
         },
         Case {
+            name: "gratuitous, down",
+            frame: request(1, (PEER_MAC, [192, 168, 250, 2]), 2, all),
+            want: pass("down", Reason::NeighborPassed),
+        },
+        Case {
+            name: "down, is the address free",
+            frame: request(1, (PEER_MAC, [0; 4]), 2, all),
+            want: drop("down", Reason::NeighborDown),
+        },
+        Case {
             name: "another address",
             frame: request(1, asker, 99, all),
             want: pass(None, Reason::NotOurs),

@@ -11,6 +11,9 @@ use crate::packet::{Packet, SliceFrame};
 use crate::tables::Tables;
 use crate::verdict::Verdict;
 
+/// More than any answer adds to a frame.
+const ROOM: usize = 128;
+
 /// Tables in memory.
 #[derive(Clone, Debug, Default)]
 pub struct HostTables {
@@ -91,10 +94,15 @@ impl HostTables {
 
     /// Judges a frame and answers it, as the program does; `frame` becomes what leaves it.
     pub fn run(&self, frame: &mut Vec<u8>) -> Verdict {
-        const ROOM: usize = 128;
+        self.run_with_tail_room(frame, ROOM)
+    }
+
+    /// As [`HostTables::run`], with only so much room behind the frame: one that comes from the same host may
+    /// have none.
+    pub fn run_with_tail_room(&self, frame: &mut Vec<u8>, room: usize) -> Verdict {
         let length = frame.len();
-        frame.resize(length + ROOM, 0);
-        let mut slice = SliceFrame::new(frame, length);
+        frame.resize(length + room + ROOM, 0);
+        let mut slice = SliceFrame::with_tail_room(frame, length, room);
         let verdict = crate::classify(&slice, self);
         let verdict = crate::answer(&mut slice, self, verdict);
         let length = slice.length();

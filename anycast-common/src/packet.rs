@@ -142,19 +142,33 @@ const fn sum_of(words: u64) -> u32 {
 
 /// A frame in memory: what tests, fuzzers and `explain` run on.
 ///
-/// The frame is the first `length` bytes of a buffer; the rest is the room into which it can grow,
-/// as the tail room behind a frame in a driver's ring.
+/// The frame is the first `length` bytes of a buffer; the rest is the room into which it can grow, as the room
+/// before and behind a frame in a driver's ring.
 #[derive(Debug)]
 pub struct SliceFrame<'a> {
     buffer: &'a mut [u8],
     length: usize,
+    /// The most that the frame can grow to at its end.
+    end: usize,
 }
 
 impl<'a> SliceFrame<'a> {
     /// A frame of `length` bytes at the start of `buffer`; never longer than the buffer.
     pub fn new(buffer: &'a mut [u8], length: usize) -> Self {
+        let end = buffer.len();
+        Self::with_tail_room(buffer, length, end)
+    }
+
+    /// As [`SliceFrame::new`], with no more than `room` bytes behind the frame; all of the buffer can still be
+    /// before it.
+    pub fn with_tail_room(buffer: &'a mut [u8], length: usize, room: usize) -> Self {
         let length = length.min(buffer.len());
-        Self { buffer, length }
+        let end = length.saturating_add(room).min(buffer.len());
+        Self {
+            buffer,
+            length,
+            end,
+        }
     }
 
     /// The frame's bytes.
@@ -180,7 +194,7 @@ impl Packet for SliceFrame<'_> {
     }
 
     fn resize(&mut self, length: usize) -> bool {
-        let fits = length <= self.buffer.len();
+        let fits = length <= self.end;
         if fits {
             self.length = length;
         }
@@ -193,6 +207,7 @@ impl Packet for SliceFrame<'_> {
         if fits {
             self.buffer.copy_within(..self.length, count);
             self.length = length;
+            self.end = (self.end + count).min(self.buffer.len());
         }
         fits
     }

@@ -55,6 +55,8 @@ pub struct Question {
     pub long: bool,
     /// Whether it came with EDNS.
     pub edns: bool,
+    /// Whether its DO bit is set (RFC 3225 §3), which the answer then has too.
+    pub dnssec: bool,
 }
 
 /// An action, its reason, and the service it is counted for.

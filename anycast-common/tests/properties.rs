@@ -104,13 +104,81 @@ proptest! {
         policies in any::<u8>(),
         limits in any::<u8>(),
         lists in any::<u8>(),
-        frames in prop::collection::vec((any::<u8>(), prop::collection::vec(any::<u8>(), 14..160)), 1..12),
+        frames in prop::collection::vec(
+            (any::<u8>(), any::<u8>(), prop::collection::vec(any::<u8>(), 14..160)),
+            1..12,
+        ),
     ) {
         let mut data = vec![state, policies, limits, lists];
-        for (how, frame) in frames {
-            data.extend([how, u8::try_from(frame.len()).unwrap()]);
+        for (how, room, frame) in frames {
+            data.extend([how, room, u8::try_from(frame.len()).unwrap()]);
             data.extend(frame);
         }
         anycast_common::exercise::frames(&data);
+    }
+}
+
+/// A neighbour solicitation, and the question for the node's identity with and without EDNS: their answers are
+/// longer than they are.
+fn questions() -> Vec<Vec<u8>> {
+    let service = [0x20, 1, 0x0d, 0xb8, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 1];
+    let asker = [0x20, 1, 0x0d, 0xb8, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 9];
+    let ethernet = |tags: &[u8], kind: [u8; 2]| [&[2; 12][..], tags, &kind].concat();
+    let v6 = |protocol: u8, payload: &[u8]| {
+        let length = u8::try_from(payload.len()).unwrap();
+        let header = [0x60, 0, 0, 0, 0, length, protocol, 255];
+        [&header[..], &asker, &service, payload].concat()
+    };
+    let v4 = |payload: &[u8]| {
+        let length = u8::try_from(20 + payload.len()).unwrap();
+        let header = [0x45, 0, 0, length, 0, 0, 0, 0, 64, 17, 0, 0];
+        [&header[..], &[10, 1, 1, 1, 192, 0, 2, 1], payload].concat()
+    };
+    let udp = |message: &[u8]| {
+        let length = u8::try_from(8 + message.len()).unwrap();
+        [&[16, 0, 0, 53, 0, length, 0, 0], message].concat()
+    };
+    let plain = b"\xab\xcd\x01\0\0\x01\0\0\0\0\0\0\x02id\x06server\0\0\x10\0\x03".to_vec();
+    let mut edns = plain.clone();
+    edns[11] = 1;
+    edns.extend([0, 0, 41, 0x10, 0, 0, 0, 0x80, 0, 0, 0]);
+    let solicitation = [&[135, 0, 0, 0, 0, 0, 0, 0][..], &service].concat();
+    let mut questions = Vec::new();
+    for tags in [&[][..], b"\x81\0\0\x05", b"\x88\xa8\0\x05\x81\0\0\x06"] {
+        questions.push([ethernet(tags, [0x86, 0xdd]), v6(58, &solicitation)].concat());
+        for message in [&plain, &edns] {
+            questions.push([ethernet(tags, [0x86, 0xdd]), v6(17, &udp(message))].concat());
+            questions.push([ethernet(tags, [0x08, 0x00]), v4(&udp(message))].concat());
+        }
+    }
+    questions
+}
+
+#[test]
+fn an_answer_is_the_same_however_little_room_is_behind_the_frame() {
+    let mut tables = tables(abi::UP);
+    let name = b"\xc0\x0c\0\x10\0\x03\0\0\0\0\0\x02\x01x\0\0\x29\x04\xd0\0\0\0\0\0\0";
+    let mut identity = abi::Identity {
+        txt: 14,
+        both: 25,
+        txt_sum: 0,
+        both_sum: 0,
+        record: [0; abi::RECORD],
+    };
+    identity.record[..name.len()].copy_from_slice(name);
+    tables.identity = Some(identity);
+    tables.services.get_mut(&1).unwrap().identity = 1;
+    for question in questions() {
+        let mut wanted = question.clone();
+        let verdict = tables.run(&mut wanted);
+        assert!(
+            matches!(verdict.action, Action::Answer(_)) && wanted.len() > question.len(),
+            "{verdict:?}: {question:02x?}"
+        );
+        for room in 0..=128 {
+            let mut answer = question.clone();
+            assert_eq!(tables.run_with_tail_room(&mut answer, room), verdict);
+            assert_eq!(answer, wanted, "{room} bytes of room: {question:02x?}");
+        }
     }
 }

@@ -17,6 +17,9 @@ const DNS: usize = 12;
 /// Questions for `id.server` and `hostname.bind`, type and class included.
 const SHORT: usize = 15;
 const LONG: usize = 19;
+/// Where an OPT record has its flags, and the half of them that has DO, which is copied (RFC 3225 §3).
+const OPT_FLAGS: usize = 7;
+const DO: u8 = 0x80;
 /// Response, authoritative; recursion desired is copied.
 const RESPONSE: u16 = 0x8400;
 const RECURSION_DESIRED: u16 = 0x0100;
@@ -59,7 +62,11 @@ const fn length_of(question: Question) -> usize {
 /// Length and sum of the records that a question gets.
 #[inline(always)]
 const fn records(identity: &Identity, question: Question) -> (u16, u32) {
-    if question.edns {
+    if question.dnssec {
+        // Records start in the low half of a word.
+        let shift = if identity.txt % 2 == 0 { 8 } else { 0 };
+        (identity.both, identity.both_sum + ((DO as u32) << shift))
+    } else if question.edns {
         (identity.both, identity.both_sum)
     } else {
         (identity.txt, identity.txt_sum)
@@ -79,6 +86,10 @@ fn extend<P: Packet>(
     packet
         .load_mut::<RECORD>(end)?
         .copy_from_slice(&identity.record);
+    if question.dnssec {
+        let flags = P::within(usize::from(identity.txt) + OPT_FLAGS, RECORD - 1)?;
+        *packet.load_mut::<1>(end + flags)? = [DO];
+    }
     let length = usize::from(records(identity, question).0);
     packet.resize(end + length).then_some(())
 }

@@ -20,6 +20,7 @@ const NEIGHBOR_HOPS: u8 = 255;
 const ALL_NODES: Ip6 = Ip6::new(0xff02 << 48, 1);
 const ALL_NODES_MAC: Mac = Mac::new([0x33, 0x33, 0, 0, 0, 1]);
 
+/// The hardware type stays the asker's own.
 #[inline(always)]
 pub(super) fn arp<P: Packet, T: Tables>(packet: &mut P, tables: &T, place: Place) -> Option<()> {
     let mac = Mac::new(tables.mac()?);

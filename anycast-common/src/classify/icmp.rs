@@ -1,5 +1,6 @@
 //! ICMP and ICMPv6 to a Service Address: echo requests, and errors about the service's flows. A first
-//! fragment is judged alike, and where it is not refused, the service's policy for fragments decides.
+//! fragment is judged alike, and where it is not refused, the service's policy for fragments decides. Of a service
+//! that lingers only the errors are passed.
 
 use super::transport::{self, Datagram, Fragment};
 use super::{ipv4, ipv6, source};
@@ -26,23 +27,38 @@ pub(super) fn classify<P: Packet, T: Tables>(
         return Verdict::drop(id, Reason::Malformed);
     };
     let [kind, code] = *field::<0, 2, _>(header);
-    if datagram.is_v4() {
+    let about_a_flow = if datagram.is_v4() {
         match kind {
-            icmp::ECHO_REQUEST if code == 0 => echo(packet, tables, id, service, datagram),
-            icmp::UNREACHABLE | icmp::TIME_EXCEEDED | icmp::PARAMETER_PROBLEM => {
-                error_v4(packet, id, service, datagram)
+            icmp::ECHO_REQUEST if code == 0 && service.serving() => {
+                return echo(packet, tables, id, service, datagram);
             }
-            _ => Verdict::drop(id, Reason::IcmpOther),
+            icmp::UNREACHABLE | icmp::TIME_EXCEEDED | icmp::PARAMETER_PROBLEM => {
+                quotes_flow_v4(packet, service, datagram)
+            }
+            _ => None,
         }
     } else {
         match kind {
-            icmpv6::ECHO_REQUEST if code == 0 => echo(packet, tables, id, service, datagram),
+            icmpv6::ECHO_REQUEST if code == 0 && service.serving() => {
+                return echo(packet, tables, id, service, datagram);
+            }
             icmpv6::UNREACHABLE
             | icmpv6::PACKET_TOO_BIG
             | icmpv6::TIME_EXCEEDED
-            | icmpv6::PARAMETER_PROBLEM => error_v6(packet, id, service, datagram),
-            _ => Verdict::drop(id, Reason::IcmpOther),
+            | icmpv6::PARAMETER_PROBLEM => quotes_flow_v6(packet, service, datagram),
+            _ => None,
         }
+    };
+    if about_a_flow.is_some() {
+        if datagram.fragment == Fragment::First {
+            transport::fragment(id, service)
+        } else {
+            Verdict::pass(id, Reason::IcmpError)
+        }
+    } else if service.serving() {
+        Verdict::drop(id, Reason::IcmpOther)
+    } else {
+        transport::down(id, service)
     }
 }
 
@@ -82,14 +98,10 @@ pub(super) fn over_limit<T: Tables>(tables: &T, id: u32, service: &Service) -> b
 
 /// RFC 792 and RFC 1191: an error quotes the IP header and at least 8 bytes of what we had sent.
 #[inline(always)]
-fn error_v4<P: Packet>(packet: &P, id: u32, service: &Service, datagram: &Datagram) -> Verdict {
+fn quotes_flow_v4<P: Packet>(packet: &P, service: &Service, datagram: &Datagram) -> Option<()> {
     let quoted_at = datagram.transport + HEADER;
-    let (Some(outer), Some(quoted)) = (
-        packet.load::<{ ipv4::HEADER }>(datagram.network),
-        packet.load::<{ ipv4::HEADER }>(quoted_at),
-    ) else {
-        return Verdict::drop(id, Reason::IcmpOther);
-    };
+    let outer = packet.load::<{ ipv4::HEADER }>(datagram.network)?;
+    let quoted = packet.load::<{ ipv4::HEADER }>(quoted_at)?;
     let [first] = *field::<0, 1, _>(quoted);
     let header_length = usize::from(first & 0x0f) << 2;
     let later = be16::<6, _>(quoted) & 0x1fff != 0;
@@ -100,61 +112,58 @@ fn error_v4<P: Packet>(packet: &P, id: u32, service: &Service, datagram: &Datagr
         || field::<12, 4, _>(quoted) != ours
         || datagram.length < HEADER + header_length + QUOTED
     {
-        return Verdict::drop(id, Reason::IcmpOther);
+        return None;
     }
     let [carried] = *field::<9, 1, _>(quoted);
-    quoted_flow(
-        packet,
-        id,
-        service,
-        datagram,
-        carried,
-        quoted_at + header_length,
-    )
+    left_from_port(packet, service, carried, quoted_at + header_length)
 }
 
-/// RFC 4443 §3: as [`error_v4`]; a quoted packet with extension headers is not followed.
+/// RFC 4443 §3: as [`quotes_flow_v4`]. Of a quoted packet's extension headers only a fragment header is followed,
+/// that of a first fragment: answers that are fragmented at their source are how the stack learns a path's MTU
+/// over IPv6. A later fragment quotes no port, and the stack does not look for the flow of one either.
 #[inline(always)]
-fn error_v6<P: Packet>(packet: &P, id: u32, service: &Service, datagram: &Datagram) -> Verdict {
+fn quotes_flow_v6<P: Packet>(packet: &P, service: &Service, datagram: &Datagram) -> Option<()> {
     let quoted_at = datagram.transport + HEADER;
-    let (Some(outer), Some(quoted)) = (
-        packet.load::<{ ipv6::HEADER }>(datagram.network),
-        packet.load::<{ ipv6::HEADER }>(quoted_at),
-    ) else {
-        return Verdict::drop(id, Reason::IcmpOther);
-    };
+    let outer = packet.load::<{ ipv6::HEADER }>(datagram.network)?;
+    let quoted = packet.load::<{ ipv6::HEADER }>(quoted_at)?;
     let [first] = *field::<0, 1, _>(quoted);
     let ours: &[u8; 16] = field::<24, _, _>(outer);
     if first >> 4 != 6
         || field::<8, 16, _>(quoted) != ours
         || datagram.length < HEADER + ipv6::HEADER + QUOTED
     {
-        return Verdict::drop(id, Reason::IcmpOther);
+        return None;
     }
-    let [carried] = *field::<6, 1, _>(quoted);
-    quoted_flow(
-        packet,
-        id,
-        service,
-        datagram,
-        carried,
-        quoted_at + ipv6::HEADER,
-    )
+    let [next] = *field::<6, 1, _>(quoted);
+    let transport = quoted_at + ipv6::HEADER;
+    let (carried, transport) = if next == protocol::FRAGMENT {
+        let carried = first_fragment(packet, datagram, transport)?;
+        (carried, transport + ipv6::EXTENSION)
+    } else {
+        (next, transport)
+    };
+    left_from_port(packet, service, carried, transport)
+}
+
+/// What a quoted fragment carries by its header at `at`, if that is a first fragment and its ports are quoted.
+#[inline(always)]
+fn first_fragment<P: Packet>(packet: &P, datagram: &Datagram, at: usize) -> Option<u8> {
+    let header = packet.load::<{ ipv6::EXTENSION }>(at)?;
+    let [carried] = *field::<0, 1, _>(header);
+    let is_first = be16::<2, _>(header) & ipv6::FRAGMENT_OFFSET == 0;
+    let quoted = HEADER + ipv6::HEADER + ipv6::EXTENSION + QUOTED;
+    (is_first && datagram.length >= quoted).then_some(carried)
 }
 
 /// Whether the quoted packet left from a port of the service: then the stack must hear of it.
 #[inline(always)]
-fn quoted_flow<P: Packet>(
+fn left_from_port<P: Packet>(
     packet: &P,
-    id: u32,
     service: &Service,
-    datagram: &Datagram,
     carried: u8,
     transport: usize,
-) -> Verdict {
-    let Some(quoted) = packet.load::<QUOTED>(transport) else {
-        return Verdict::drop(id, Reason::IcmpOther);
-    };
+) -> Option<()> {
+    let quoted = packet.load::<QUOTED>(transport)?;
     let has_ports =
         carried == protocol::TCP || carried == protocol::UDP || carried == protocol::SCTP;
     let ours = if has_ports {
@@ -162,11 +171,5 @@ fn quoted_flow<P: Packet>(
     } else {
         service.lists_protocol(carried)
     };
-    if !ours {
-        Verdict::drop(id, Reason::IcmpOther)
-    } else if datagram.fragment == Fragment::First {
-        transport::fragment(id, service)
-    } else {
-        Verdict::pass(id, Reason::IcmpError)
-    }
+    ours.then_some(())
 }

@@ -1,7 +1,8 @@
 //! Questions for the node's identity: `CH TXT` of `id.server` or `hostname.bind` (RFC 4892).
 //!
 //! Anything unusual is left to the server behind: other names, several questions, other opcodes, IP
-//! options, further records than one OPT, a UDP length that is not the datagram's.
+//! options, further records than one OPT, an OPT with options that are not whole or are many, a UDP length that is
+//! not the datagram's.
 
 use super::transport::{Datagram, Fragment, UDP};
 use super::{ipv4, ipv6};
@@ -21,6 +22,14 @@ const LONG: &[u8; 15] = b"\x08hostname\x04bind\0";
 const TXT_CH: [u8; 4] = [0, 16, 0, 3];
 /// An OPT record without options (RFC 6891 §6.1.2).
 const OPT: usize = 11;
+/// The flag in an OPT record's seventh byte by which a resolver asks for DNSSEC (RFC 3225 §3).
+const DO: u8 = 0x80;
+/// Code and length of an option.
+const OPTION: usize = 4;
+/// Options that are followed: a cookie, NSID, and what else a resolver may send.
+const MAX_OPTIONS: usize = 4;
+/// Where the last of them can start, behind the others.
+const LONGEST: usize = 255;
 /// QR, opcode and TC; all must be 0.
 const UNUSUAL: u16 = 0xfa00;
 
@@ -63,23 +72,48 @@ pub(super) fn asked<P: Packet, T: Tables>(
         return None;
     };
     let edns = additional == 1;
-    let whole = if edns {
+    let (whole, dnssec) = if edns {
         let opt = packet.load::<OPT>(question + length)?;
-        let [version] = *field::<6, 1, _>(opt);
         let options = usize::from(be16::<9, _>(opt));
-        *field::<0, 3, _>(opt) == [0, 0, 41] && version == 0 && rest == length + OPT + options
+        let [flags, reserved] = *field::<7, 2, _>(opt);
+        // Neither extended code nor version, and no flag but DO.
+        let usual = *field::<0, 3, _>(opt) == [0, 0, 41]
+            && *field::<5, 2, _>(opt) == [0, 0]
+            && flags & !DO == 0
+            && reserved == 0;
+        let whole =
+            rest == length + OPT + options && are_whole(packet, question + length + OPT, options);
+        (usual && whole, flags & DO != 0)
     } else {
-        rest == length
+        (rest == length, false)
     };
     if !whole || !super::source::answerable(packet, datagram) {
         return None;
     }
-    let question = Question { long, edns };
+    let question = Question { long, edns, dnssec };
     Some(if datagram.is_v4() {
         Answer::IdentityV4(datagram.place(), question)
     } else {
         Answer::IdentityV6(datagram.place(), question)
     })
+}
+
+/// Whether `length` bytes at `at` are options, the last of which ends where they do (RFC 6891 §6.1.2).
+#[inline(always)]
+fn are_whole<P: Packet>(packet: &P, at: usize, length: usize) -> bool {
+    let mut used = 0;
+    for _ in 0..MAX_OPTIONS {
+        if used >= length {
+            break;
+        }
+        let Some(option) =
+            P::within(used, LONGEST).and_then(|used| packet.load::<OPTION>(at + used))
+        else {
+            return false;
+        };
+        used += OPTION + usize::from(be16::<2, _>(option));
+    }
+    used == length
 }
 
 /// Whether the question at `at` asks for `name`, in any case of letters, with TXT and CH.

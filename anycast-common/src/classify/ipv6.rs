@@ -12,8 +12,12 @@ use crate::verdict::Verdict;
 pub(crate) const HEADER: usize = 40;
 /// Extension headers that are followed; RFC 8200 §4.1 recommends at most one of each kind but one.
 pub(super) const MAX_EXTENSIONS: usize = 6;
-/// Every extension header is at least this long.
-const EXTENSION: usize = 8;
+/// Every extension header is at least this long; a fragment header is no longer.
+pub(super) const EXTENSION: usize = 8;
+/// The offset in a fragment header's second word; two reserved bits and M follow.
+pub(super) const FRAGMENT_OFFSET: u16 = 0xfff8;
+/// M: more fragments follow.
+const MORE_FRAGMENTS: u16 = 1;
 
 #[inline(always)]
 pub(super) fn classify<P: Packet, T: Tables>(packet: &P, tables: &T, network: usize) -> Verdict {
@@ -99,11 +103,10 @@ fn follow<P: Packet>(packet: &P, next: u8, start: usize, payload: usize) -> Resu
             return Err(Reason::HeaderChain);
         }
         if kind == protocol::FRAGMENT {
-            // The low three bits are two reserved ones and M; offset 0 without M is an atomic
-            // fragment, which is whole (RFC 6946).
-            match be16::<2, _>(extension) & 0xfff9 {
+            // Offset 0 without M is an atomic fragment, which is whole (RFC 6946).
+            match be16::<2, _>(extension) & (FRAGMENT_OFFSET | MORE_FRAGMENTS) {
                 0 => {}
-                1 => chain.fragment = Fragment::First,
+                MORE_FRAGMENTS => chain.fragment = Fragment::First,
                 _ => {
                     chain.fragment = Fragment::Later;
                     return Ok(chain);

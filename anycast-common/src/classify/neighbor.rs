@@ -7,11 +7,13 @@ use crate::packet::{Packet, be16, field};
 use crate::tables::Tables;
 use crate::verdict::{Answer, Place, Verdict};
 
-/// ARP for IPv4 over Ethernet.
+/// ARP for IPv4 over addresses of six bytes.
 pub(crate) const ARP: usize = 28;
 /// A solicitation, or an advertisement, without options.
 pub(crate) const SOLICITATION: usize = 24;
+/// Hardware types: Ethernet, and IEEE 802 networks, which Linux takes for the same on Ethernet (RFC 1042).
 const ETHERNET: u16 = 1;
+const IEEE_802: u16 = 6;
 const REQUEST: u16 = 1;
 /// Address lengths of ARP: six for Ethernet, four for IPv4.
 const LENGTHS: [u8; 2] = [6, 4];
@@ -23,7 +25,8 @@ pub(super) fn arp<P: Packet, T: Tables>(packet: &P, tables: &T, network: usize) 
     let Some(header) = packet.load::<ARP>(network) else {
         return Verdict::not_ours(Reason::NotIp);
     };
-    let request = be16::<0, _>(header) == ETHERNET
+    let hardware = be16::<0, _>(header);
+    let request = (hardware == ETHERNET || hardware == IEEE_802)
         && be16::<2, _>(header) == ether_type::IPV4
         && *field::<4, 2, _>(header) == LENGTHS
         && be16::<6, _>(header) == REQUEST;

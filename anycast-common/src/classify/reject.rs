@@ -23,7 +23,8 @@ pub(super) struct Outcome {
 }
 
 /// RFC 1122 §3.2.2 and RFC 4443 §2.4 say what is never answered: fragments but the first, link-layer
-/// multicast, sources that are no host. ICMP and protocols without ports are not answered either.
+/// multicast, sources that are no host. ICMP and protocols without ports are not answered either, nor is the first
+/// fragment of a segment: a reset acknowledges all of it, and how long that is the fragment does not tell.
 #[inline(always)]
 pub(super) fn reject<P: Packet, T: Tables>(
     packet: &P,
@@ -33,7 +34,7 @@ pub(super) fn reject<P: Packet, T: Tables>(
     datagram: &Datagram,
     outcome: Outcome,
 ) -> Verdict {
-    if datagram.fragment != Fragment::None || !source::answerable(packet, datagram) {
+    if datagram.fragment == Fragment::Later || !source::answerable(packet, datagram) {
         return Verdict::drop(id, outcome.dropped);
     }
     let Some(answer) = rejection(packet, datagram) else {
@@ -56,7 +57,7 @@ pub(super) fn over_limit<T: Tables>(tables: &T, id: u32, service: &Service) -> b
 fn rejection<P: Packet>(packet: &P, datagram: &Datagram) -> Option<Answer> {
     let place = datagram.place();
     match datagram.protocol {
-        protocol::TCP => {
+        protocol::TCP if datagram.fragment == Fragment::None => {
             let header = packet.load::<TCP>(datagram.transport)?;
             let [offset, flags] = *field::<12, 2, _>(header);
             if flags & RST != 0 {

@@ -70,8 +70,15 @@ pub(super) fn classify<P: Packet, T: Tables>(
         Ok(port) => port,
         Err(reason) => return Verdict::drop(id, reason),
     };
-    if !service.serving() {
-        return when_down(packet, tables, id, service, datagram, port);
+    if !service.serving() && service.state != LINGERING {
+        return refuse(
+            packet,
+            tables,
+            id,
+            service,
+            datagram,
+            Refusal::down(service),
+        );
     }
     if let Some(reason) = source::refused(packet, tables, id, service, datagram) {
         return Verdict::drop(id, reason);
@@ -88,7 +95,9 @@ pub(super) fn classify<P: Packet, T: Tables>(
     if datagram.protocol == datagram.icmp {
         return icmp::classify(packet, tables, id, service, datagram);
     }
-    if service.lists_protocol(datagram.protocol) {
+    if !service.serving() {
+        down(id, service)
+    } else if service.lists_protocol(datagram.protocol) {
         Verdict::pass(id, Reason::ProtocolListed)
     } else {
         Verdict::drop(id, Reason::ProtocolUnlisted)
@@ -103,6 +112,8 @@ pub(super) fn over_limit<T: Tables>(tables: &T, id: u32, service: &Service) -> b
         && !tables.admit(id, Bucket::Packets, &service.packet_limit)
 }
 
+/// To a port of a service that is up, or lingers: then it is not to answer, and what is not to a served port is judged
+/// as if the service were down.
 #[inline(always)]
 fn to_port<P: Packet, T: Tables>(
     packet: &P,
@@ -112,8 +123,10 @@ fn to_port<P: Packet, T: Tables>(
     datagram: &Datagram,
     port: u16,
 ) -> Verdict {
+    let lingers = !service.serving();
     if tables.has(feature::IDENTITY)
         && service.identity != 0
+        && !lingers
         && port == identity::PORT
         && let Some(answer) = identity::asked(packet, tables, datagram)
         && !reject::over_limit(tables, id, service)
@@ -121,18 +134,83 @@ fn to_port<P: Packet, T: Tables>(
         return Verdict::answer(id, Reason::Identity, answer);
     }
     if service.serves(datagram.protocol, port) {
-        return Verdict::pass(id, Reason::Served);
+        let reason = if lingers {
+            Reason::Lingering
+        } else {
+            Reason::Served
+        };
+        return Verdict::pass(id, reason);
     }
-    match service.unlisted {
-        policy::PASS => Verdict::pass(id, Reason::UnlistedPassed),
-        policy::REJECT if tables.has(feature::REJECT) => {
-            let outcome = reject::Outcome {
+    let refusal = if lingers {
+        Refusal::down(service)
+    } else {
+        Refusal::unlisted(service)
+    };
+    refuse(packet, tables, id, service, datagram, refusal)
+}
+
+/// What becomes of a packet that the service does not want, and the reasons to count it under.
+struct Refusal {
+    policy: u32,
+    passed: Reason,
+    outcome: reject::Outcome,
+}
+
+impl Refusal {
+    #[inline(always)]
+    fn down(service: &Service) -> Self {
+        Self {
+            policy: service.on_down,
+            passed: Reason::DownPassed,
+            outcome: reject::Outcome {
+                rejected: Reason::DownRejected,
+                dropped: Reason::Down,
+            },
+        }
+    }
+
+    #[inline(always)]
+    fn unlisted(service: &Service) -> Self {
+        Self {
+            policy: service.unlisted,
+            passed: Reason::UnlistedPassed,
+            outcome: reject::Outcome {
                 rejected: Reason::UnlistedRejected,
                 dropped: Reason::Unlisted,
-            };
+            },
+        }
+    }
+}
+
+#[inline(always)]
+fn refuse<P: Packet, T: Tables>(
+    packet: &P,
+    tables: &T,
+    id: u32,
+    service: &Service,
+    datagram: &Datagram,
+    refusal: Refusal,
+) -> Verdict {
+    let Refusal {
+        policy,
+        passed,
+        outcome,
+    } = refusal;
+    match policy {
+        policy::PASS => Verdict::pass(id, passed),
+        policy::REJECT if tables.has(feature::REJECT) => {
             reject::reject(packet, tables, id, service, datagram, outcome)
         }
-        _ => Verdict::drop(id, Reason::Unlisted),
+        _ => Verdict::drop(id, outcome.dropped),
+    }
+}
+
+/// For what has no port to a service that is not up: nothing is rejected.
+#[inline(always)]
+pub(super) fn down(id: u32, service: &Service) -> Verdict {
+    match service.on_down {
+        policy::PASS => Verdict::pass(id, Reason::DownPassed),
+        _ => Verdict::drop(id, Reason::Down),
     }
 }
 
@@ -180,34 +258,6 @@ fn header<'a, P: Packet, const N: usize>(
         return Err(Reason::Malformed);
     }
     packet.load(datagram.transport).ok_or(Reason::Malformed)
-}
-
-#[inline(always)]
-fn when_down<P: Packet, T: Tables>(
-    packet: &P,
-    tables: &T,
-    id: u32,
-    service: &Service,
-    datagram: &Datagram,
-    port: Option<u16>,
-) -> Verdict {
-    if service.state == LINGERING
-        && let Some(port) = port
-        && service.serves(datagram.protocol, port)
-    {
-        return Verdict::pass(id, Reason::Lingering);
-    }
-    match service.on_down {
-        policy::PASS => Verdict::pass(id, Reason::DownPassed),
-        policy::REJECT if tables.has(feature::REJECT) => {
-            let outcome = reject::Outcome {
-                rejected: Reason::DownRejected,
-                dropped: Reason::Down,
-            };
-            reject::reject(packet, tables, id, service, datagram, outcome)
-        }
-        _ => Verdict::drop(id, Reason::Down),
-    }
 }
 
 /// A fragment that cannot be judged by itself.

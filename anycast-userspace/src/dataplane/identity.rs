@@ -17,7 +17,7 @@ pub(super) const NO_IDENTITY: Identity = Identity {
 };
 
 /// A TXT record (RFC 1035 §3.3.14) of class CH with the question's name and no time to live, and an
-/// OPT record (RFC 6891 §6.1.2) that offers 1232 bytes.
+/// OPT record (RFC 6891 §6.1.2) that offers 1232 bytes. Its DO bit is the question's, which the program copies.
 ///
 /// # Errors
 /// [`DataPlaneError::Identity`] for a name that is empty or longer than 63 bytes.

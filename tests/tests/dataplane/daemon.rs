@@ -1,6 +1,7 @@
 //! The daemon itself, in the calling thread's namespace, with a service that is up.
 
 use std::fs;
+use std::path::PathBuf;
 use std::process::Command;
 use std::time::Duration;
 
@@ -15,6 +16,7 @@ use crate::support::pin;
 pub(crate) struct Daemon {
     process: Process,
     directory: tempfile::TempDir,
+    pin: PathBuf,
 }
 
 /// The binary under test.
@@ -28,6 +30,7 @@ impl Daemon {
     /// As [`Daemon::start`], with further lines for the service.
     pub(crate) fn start_with(dataplane: &str, service: &str, arguments: &[&str]) -> Self {
         let directory = tempfile::tempdir().unwrap();
+        let pin = pin();
         let config = directory.path().join("anycast.toml");
         let text = format!(
             r#"
@@ -56,7 +59,7 @@ command = ["true"]
 interval = "100ms"
 "#,
             socket = directory.path().join("socket").display(),
-            pin = pin().display(),
+            pin = pin.display(),
         );
         fs::write(&config, text).unwrap();
         let mut command = Command::new(binary());
@@ -65,6 +68,7 @@ interval = "100ms"
         let daemon = Self {
             process: Process::spawn("anycast", command, &log).unwrap(),
             directory,
+            pin,
         };
         wait::until("the service to be up", Duration::from_secs(30), || {
             let (done, status) = daemon.ask(&["status", "--json"]);
@@ -104,6 +108,11 @@ interval = "100ms"
     /// Asks it to end, as systemd does.
     pub(crate) fn terminate(&self) {
         self.process.signal_leader(Signal::SIGTERM).unwrap();
+    }
+
+    /// Whether it has pinned a map of this name.
+    pub(crate) fn has_map(&self, name: &str) -> bool {
+        self.pin.join(name).exists()
     }
 
     /// Its log so far.

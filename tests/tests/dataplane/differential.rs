@@ -1,16 +1,21 @@
-//! Random and mutated packets through the host's build and the loaded program: equal verdicts, reasons
-//! and bytes, or the test names the packet.
+//! Random and mutated packets through the host's build and the loaded programs, the serving one and the one that
+//! explains: equal verdicts, reasons and bytes, or the test names the packet. The serving one has then counted what
+//! the host has seen.
 //!
 //! `ANYCAST_DIFFERENTIAL` sets the number of packets; `ANYCAST_SEED` repeats a run.
 
+use std::collections::HashMap;
 use std::env;
 
 use anycast_common::Reason;
+use anycast_common::abi::{Count, Counters};
 use anycast_tests::packet::{Frame, Part};
-use anycast_userspace::config::dataplane::{Fragments, Limits, Policy, Rate};
+use anycast_userspace::config::dataplane::{
+    DataPlane as Settings, Fragments, Limits, Policy, Rate,
+};
 use anycast_userspace::dataplane::{Desired, Service, State};
 
-use crate::support::{Bed, ip, settings};
+use crate::support::{Bed, Seen, ip, settings};
 
 /// xorshift64*: the packets of a seed are the same everywhere.
 struct Random(u64);
@@ -138,6 +143,7 @@ fn base(random: &mut Random) -> Vec<u8> {
             };
             let other = if v4 { "10.1.1.1" } else { "2001:db8::1" };
             let quoted = Frame::new(ip(source), ip(other))
+                .part(*random.pick(&[Part::Whole, Part::First, Part::Later]))
                 .udp(port, 4000, &data)
                 .packet();
             frame.icmp(kind, 0, [0, 0, 5, 0], &quoted[..quoted.len().min(60)])
@@ -147,7 +153,12 @@ fn base(random: &mut Random) -> Vec<u8> {
                 b"\xab\xcd\x01\0\0\x01\0\0\0\0\0\0\x02id\x06server\0\0\x10\0\x03".to_vec();
             if random.below(2) == 0 {
                 message[11] = 1;
-                message.extend([0, 0, 41, 0x10, 0, 0, 0, 0, 0, 0, 0]);
+                let some: [&[u8]; 4] = [&[], &[0, 3, 0, 0], &[0, 10, 0, 1, 7], &[7]];
+                let options = *random.pick(&some);
+                let dnssec = *random.pick(&[0, 0x80]);
+                message.extend([0, 0, 41, 0x10, 0, 0, 0, dnssec, 0, 0]);
+                message.push(u8::try_from(options.len()).unwrap());
+                message.extend(options);
             }
             frame.udp(4000, 53, &message)
         }
@@ -166,9 +177,9 @@ fn base(random: &mut Random) -> Vec<u8> {
 
 fn arp(random: &mut Random) -> Vec<u8> {
     let mut frame = vec![0xff; 6];
-    frame.extend([
-        2, 0, 0, 0, 0, 2, 8, 6, 0, 1, 8, 0, 6, 4, 0, 1, 2, 0, 0, 0, 0, 2, 10, 1, 1, 1,
-    ]);
+    let hardware = *random.pick(&[1, 6]);
+    frame.extend([2, 0, 0, 0, 0, 2, 8, 6, 0, hardware, 8, 0, 6, 4, 0, 1]);
+    frame.extend([2, 0, 0, 0, 0, 2, 10, 1, 1, 1]);
     frame.extend([0, 0, 0, 0, 0, 0, 192, 168, 250, 1 + random.byte() % 4]);
     frame
 }
@@ -192,37 +203,70 @@ fn number(variable: &str, default: u64) -> u64 {
     env::var(variable).map_or(default, |text| text.parse().expect("a number"))
 }
 
-#[test]
-fn host_and_kernel_agree_on_random_and_mutated_packets() {
-    let count = number("ANYCAST_DIFFERENTIAL", 1_000_000);
+/// What the host has seen, by the name of the service and the reason, as the kernel counts it.
+#[derive(Default)]
+struct Tally(HashMap<Option<String>, Counters>);
+
+impl Tally {
+    fn add(&mut self, seen: &Seen, length: usize) {
+        let counters = self.0.entry(seen.service.clone()).or_default();
+        let count = counters.get_mut(seen.reason);
+        count.packets += 1;
+        count.bytes += u64::try_from(length).unwrap();
+    }
+
+    fn of(&self, service: Option<&str>) -> Counters {
+        let service = service.map(str::to_owned);
+        self.0.get(&service).copied().unwrap_or_default()
+    }
+
+    fn packets(&self, reason: Reason) -> u64 {
+        let counters = self.0.values();
+        counters.map(|counters| counters.get(reason).packets).sum()
+    }
+}
+
+/// Sends `count` packets through all of them.
+fn compare(settings: &Settings, count: u64) -> Tally {
     let seed = number("ANYCAST_SEED", 0x5eed);
     let mut random = Random(seed | 1);
-    let mut bed = Bed::holding(&settings(), desired());
-    let mut seen = vec![0_u64; Reason::ALL.len()];
+    let mut bed = Bed::holding(settings, desired());
+    let before = bed.plane().counters().unwrap();
+    assert_eq!(before.total(), Count::default(), "nothing is counted yet");
+    let mut tally = Tally::default();
     for place in 0..count {
         let mut frame = base(&mut random);
         if place % 4 != 0 {
             mutate(&mut random, &mut frame);
         }
         let host = bed.on_host(&frame);
-        let explained = bed.plane().explain(&frame).unwrap();
+        let kernel = bed.in_kernel(&frame);
         assert!(
-            host.disposition == explained.disposition
-                && host.reason == explained.reason
-                && host.service == explained.service
-                && host.frame == explained.frame,
-            "packet {place} of seed {seed}: {frame:02x?}\nhost {host:02x?}\nkernel {explained:02x?}"
+            host == kernel,
+            "packet {place} of seed {seed}: {frame:02x?}\nhost {host:02x?}\nkernel {kernel:02x?}"
         );
-        seen[host.reason as usize] += 1;
+        tally.add(&host, frame.len());
     }
-    for (reason, seen) in Reason::ALL.iter().zip(&seen) {
-        println!("{:20} {seen}", reason.name());
+    let counted = bed.plane().counters().unwrap();
+    for (service, counters) in desired().services.iter().zip(&counted.services) {
+        assert_eq!(*counters, tally.of(Some(&service.name)), "{}", service.name);
+    }
+    assert_eq!(counted.unowned, tally.of(None), "nobody's");
+    assert_eq!(counted.total().packets, count);
+    tally
+}
+
+#[test]
+fn host_and_kernel_agree_on_random_and_mutated_packets_and_the_kernel_counts_each_once() {
+    let count = number("ANYCAST_DIFFERENTIAL", 1_000_000);
+    let tally = compare(&settings(), count);
+    for reason in Reason::ALL {
+        println!("{:20} {}", reason.name(), tally.packets(*reason));
     }
     let unseen: Vec<&str> = Reason::ALL
         .iter()
-        .zip(&seen)
-        .filter(|(_, seen)| **seen == 0)
-        .map(|(reason, _)| reason.name())
+        .filter(|reason| tally.packets(**reason) == 0)
+        .map(|reason| reason.name())
         .collect();
     let expected = [
         "source_limited",
@@ -238,4 +282,16 @@ fn host_and_kernel_agree_on_random_and_mutated_packets() {
             "what the packets cannot reach, and nothing else"
         );
     }
+}
+
+#[test]
+fn host_and_kernel_agree_in_the_programs_for_many_buffers_too() {
+    let multi_buffer = Settings {
+        multi_buffer: true,
+        ..settings()
+    };
+    compare(
+        &multi_buffer,
+        number("ANYCAST_DIFFERENTIAL", 1_000_000) / 10,
+    );
 }

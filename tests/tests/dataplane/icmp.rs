@@ -1,7 +1,7 @@
 //! ICMP and ICMPv6: echo requests are answered, errors about the service's flows are passed.
 
 use anycast_common::Reason;
-use anycast_tests::packet::{Frame, PEER_MAC};
+use anycast_tests::packet::{Frame, PEER_MAC, Part};
 
 use crate::case::{answer, case, drop, pass};
 use crate::support::ip;
@@ -184,4 +184,84 @@ fn icmp_passes_only_as_an_error_about_a_flow_of_the_service() {
             ),
         ]);
     }
+}
+
+#[test]
+fn an_error_about_a_fragment_of_a_flow_passes_if_it_quotes_the_ports() {
+    for (family, from, peer, too_big, header) in [
+        (0, "192.168.250.1", "10.1.1.1", (3, 4), 20),
+        (1, "fd00:250::1", "2001:db8:1::1", (2, 0), 48),
+    ] {
+        let frame = to(1)[family].clone();
+        let reply = Frame::new(ip(from), ip(peer));
+        let error = |reply: Frame, bytes: usize| {
+            let (kind, code) = too_big;
+            let quoted = reply.packet();
+            frame
+                .clone()
+                .icmp(kind, code, [0, 0, 5, 0], &quoted[..bytes])
+        };
+        let part = |part| reply.clone().part(part);
+        let first = |port| part(Part::First).udp(port, 4000, &[7; 64]);
+        let passed = || pass("up", Reason::IcmpError);
+        let dropped = || drop("up", Reason::IcmpOther);
+        run(vec![
+            case(
+                "of a first fragment, eight bytes quoted",
+                &error(first(53), header + 8),
+                passed(),
+            ),
+            case(
+                "of a first fragment of TCP",
+                &error(part(Part::First).syn(80, 4000), header + 20),
+                passed(),
+            ),
+            case(
+                "of a first fragment, seven bytes quoted",
+                &error(first(53), header + 7),
+                dropped(),
+            ),
+            case(
+                "of a first fragment, its headers quoted",
+                &error(first(53), header),
+                dropped(),
+            ),
+            case(
+                "of a first fragment, half its headers quoted",
+                &error(first(53), header - 4),
+                dropped(),
+            ),
+            case(
+                "of a first fragment from a port that is not served",
+                &error(first(54), header + 8),
+                dropped(),
+            ),
+            case(
+                "of a later fragment",
+                &error(part(Part::Later).udp(53, 4000, &[7; 64]), header + 40),
+                dropped(),
+            ),
+            case(
+                "in a VLAN",
+                &error(first(53), header + 64).vlan(5),
+                passed(),
+            ),
+        ]);
+    }
+    let [_, frame] = to(1);
+    let reply = Frame::new(ip("fd00:250::1"), ip("2001:db8:1::1"));
+    let error = |reply: Frame| frame.clone().icmp(2, 0, [0, 0, 5, 0], &reply.packet());
+    let atomic = reply.clone().atomic_fragment().udp(53, 4000, b"reply");
+    let behind = reply
+        .extension(60, 0)
+        .part(Part::First)
+        .udp(53, 4000, b"reply");
+    run(vec![
+        case("atomic", &error(atomic), pass("up", Reason::IcmpError)),
+        case(
+            "behind another extension header",
+            &error(behind),
+            drop("up", Reason::IcmpOther),
+        ),
+    ]);
 }

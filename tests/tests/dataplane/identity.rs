@@ -37,6 +37,10 @@ const COOKIE: &[u8] = &[
 ];
 
 fn identified(state: State) -> Bed {
+    named("city-a", state)
+}
+
+fn named(name: &str, state: State) -> Bed {
     Bed::holding(
         &settings(),
         Desired {
@@ -44,19 +48,29 @@ fn identified(state: State) -> Bed {
                 identity: true,
                 ..service("dns", state, 1)
             }],
-            identity: Some("city-a".to_owned()),
+            identity: Some(name.to_owned()),
             ..Desired::default()
         },
     )
 }
 
+/// What a node of this name answers with: the TXT record, and an OPT record with these flags.
+fn records(name: &str, flags: Option<u8>) -> Vec<u8> {
+    let length = u8::try_from(name.len()).unwrap();
+    let mut records = vec![0xc0, 0x0c, 0, 16, 0, 3, 0, 0, 0, 0, 0, length + 1, length];
+    records.extend(name.bytes());
+    if let Some(flags) = flags {
+        records.extend([0, 0, 41, 0x04, 0xd0, 0, 0, flags, 0, 0, 0]);
+    }
+    records
+}
+
 #[test]
 fn the_node_says_its_name_in_dns_whatever_the_case_and_with_or_without_edns() {
     let mut bed = identified(State::Up);
-    let mut record = vec![0xc0, 0x0c, 0, 16, 0, 3, 0, 0, 0, 0, 0, 7, 6];
-    record.extend(b"city-a");
-    let mut with_opt = record.clone();
-    with_opt.extend([0, 0, 41, 0x04, 0xd0, 0, 0, 0, 0, 0, 0]);
+    let plain_record = records("city-a", None);
+    let with_opt = records("city-a", Some(0));
+    let with_do = records("city-a", Some(0x80));
     for plain in to(1) {
         for frame in [plain.clone(), plain.clone().vlan(3), plain.padded(6)] {
             for name in [
@@ -66,10 +80,10 @@ fn the_node_says_its_name_in_dns_whatever_the_case_and_with_or_without_edns() {
                 b"\x08HostName\x04BIND\0",
             ] {
                 for (asked, counts, rest, answered, record) in [
-                    (0x0000, [0, 0, 0], &b""[..], 0x8400, &record),
-                    (0x0100, [0, 0, 0], b"", 0x8500, &record),
+                    (0x0000, [0, 0, 0], &b""[..], 0x8400, &plain_record),
+                    (0x0100, [0, 0, 0], b"", 0x8500, &plain_record),
                     (0x0120, [0, 0, 1], OPT, 0x8500, &with_opt),
-                    (0x0120, [0, 0, 1], COOKIE, 0x8500, &with_opt),
+                    (0x0120, [0, 0, 1], COOKIE, 0x8500, &with_do),
                 ] {
                     let request =
                         frame
@@ -84,6 +98,82 @@ fn the_node_says_its_name_in_dns_whatever_the_case_and_with_or_without_edns() {
                     )]);
                 }
             }
+        }
+    }
+}
+
+/// An OPT record with these flags and options.
+fn opt(flags: u8, options: &[u8]) -> Vec<u8> {
+    let length = u8::try_from(options.len()).unwrap();
+    let mut bytes = vec![0, 0, 41, 0x10, 0, 0, 0, flags, 0, 0, length];
+    bytes.extend(options);
+    bytes
+}
+
+#[test]
+fn the_answer_has_the_do_bit_of_the_question_and_none_of_its_options() {
+    let id = b"\x02id\x06server\0";
+    let cookie = [0, 10, 0, 8, 1, 2, 3, 4, 5, 6, 7, 8];
+    let nsid = [0, 3, 0, 0];
+    // The sum of the records depends on whether a name's length is even.
+    for name in ["city-a", "city-ab", "x"] {
+        let mut bed = named(name, State::Up);
+        for flags in [0, 0x80] {
+            let reply = query(0x8400, [1, 0, 1], id, 16, 3, &records(name, Some(flags)));
+            for (what, options) in [
+                ("no option", Vec::new()),
+                ("one option", cookie.to_vec()),
+                ("an option without data", nsid.to_vec()),
+                ("two options", [&nsid[..], &cookie].concat()),
+                (
+                    "four options",
+                    [&cookie[..], &nsid, &nsid, &cookie].concat(),
+                ),
+            ] {
+                let message = query(0, [0, 0, 1], id, 16, 3, &opt(flags, &options));
+                for frame in to(1) {
+                    let reply = frame.back().udp(53, 4000, &reply).bytes();
+                    let want = answer("dns", Reason::Identity, reply);
+                    bed.check(vec![case(what, &frame.udp(4000, 53, &message), want)]);
+                }
+            }
+        }
+    }
+}
+
+#[test]
+fn edns_that_is_unusual_is_left_to_the_server_behind() {
+    let mut bed = identified(State::Up);
+    let id = b"\x02id\x06server\0";
+    let changed = |at: usize, byte: u8| {
+        let mut bytes = opt(0, &[]);
+        bytes[at] = byte;
+        bytes
+    };
+    for (name, record) in [
+        ("one byte, which is no option", opt(0, &[7])),
+        ("a code alone", opt(0, &[0, 3])),
+        ("an option cut short", opt(0, &[0, 10, 0, 8, 1, 2, 3])),
+        (
+            "an option with half of another",
+            opt(0, &[0, 3, 0, 0, 0, 10]),
+        ),
+        (
+            "an option that takes more than there is",
+            opt(0x80, &[0, 10, 0, 1]),
+        ),
+        ("five options", opt(0, &[0, 3, 0, 0].repeat(5))),
+        ("an extended code", changed(5, 1)),
+        ("version 1", changed(6, 1)),
+        ("a flag that is not DO", changed(7, 0x40)),
+        ("another flag that is not DO", changed(8, 1)),
+        ("not at the root", changed(0, 1)),
+        ("another type", changed(2, 42)),
+    ] {
+        for frame in to(1) {
+            let message = query(0, [0, 0, 1], id, 16, 3, &record);
+            let request = frame.udp(4000, 53, &message);
+            bed.check(vec![case(name, &request, pass("dns", Reason::Served))]);
         }
     }
 }
@@ -126,7 +216,7 @@ fn unusual_questions_are_left_to_the_server_behind() {
                 query(0, [0, 0, 1], id, 16, 3, &[0, 0, 41, 4, 0, 0, 0, 0, 0, 0, 9]),
             ),
             (
-                "OPT with half an option",
+                "OPT longer than the message by one byte",
                 query(0, [0, 0, 1], id, 16, 3, &[0, 0, 41, 4, 0, 0, 0, 0, 0, 0, 1]),
             ),
             ("not DNS", b"hello".to_vec()),

@@ -1,9 +1,8 @@
 //! Lists and limits.
 
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use anycast_common::Reason;
-use anycast_common::abi::Disposition;
 use anycast_tests::packet::{Frame, Part};
 use anycast_tests::processor;
 use anycast_userspace::config::dataplane::{
@@ -114,6 +113,48 @@ fn denied_sources_are_dropped_and_what_is_allowed_wins() {
             "allowed by the service, IPv6",
             &from("2001:db8:77::1", 2),
             served("private"),
+        ),
+    ]);
+}
+
+#[test]
+fn a_service_that_lingers_keeps_its_lists() {
+    let mut bed = Bed::new(vec![
+        Service {
+            state: State::Lingering,
+            deny: nets(&["10.0.0.0/8", "2001:db8:1::/48"]),
+            allow: nets(&["10.1.0.0/16"]),
+            ..service("dropping", 1)
+        },
+        Service {
+            state: State::Lingering,
+            on_down: Policy::Pass,
+            deny: nets(&["10.0.0.0/8"]),
+            ..service("passing", 2)
+        },
+    ]);
+    let denied = |name| drop(name, Reason::Denied);
+    let lingering = |name| pass(name, Reason::Lingering);
+    let part = from("10.2.0.1", 1).part(Part::Later);
+    bed.check(vec![
+        case("not listed", &from("192.0.2.9", 1), lingering("dropping")),
+        case("denied", &from("10.2.0.1", 1), denied("dropping")),
+        case("denied, later fragment", &part, denied("dropping")),
+        case(
+            "denied, IPv6",
+            &from("2001:db8:1::1", 1),
+            denied("dropping"),
+        ),
+        case("allowed", &from("10.1.0.1", 1), lingering("dropping")),
+        case(
+            "denied, where a service that is down is passed",
+            &from("10.2.0.1", 2),
+            denied("passing"),
+        ),
+        case(
+            "another port, where a service that is down is passed",
+            &from("192.0.2.9", 2).udp(1, 54, b""),
+            pass("passing", Reason::DownPassed),
         ),
     ]);
 }
@@ -248,6 +289,42 @@ fn limits_of_a_service_admit_their_burst_and_no_more() {
 }
 
 #[test]
+fn a_service_that_lingers_keeps_its_limits() {
+    let lingering = |limits| {
+        Bed::new(vec![Service {
+            state: State::Lingering,
+            ..limited(limits)
+        }])
+    };
+    let mut bed = lingering(Limits {
+        packets: Some(slow(20)),
+        ..Limits::default()
+    });
+    Exceeding {
+        within: Reason::Lingering,
+        beyond: Reason::ServiceLimited,
+        burst: 20,
+    }
+    .check(&mut bed, Instant::now(), &from("10.0.0.1", 1), 30);
+    std::mem::drop(bed);
+    let mut bed = lingering(Limits {
+        source: Some(SourceLimit {
+            rate: 1,
+            burst: Some(10.try_into().unwrap()),
+            v4_prefix: 32,
+            v6_prefix: 64,
+        }),
+        ..Limits::default()
+    });
+    Exceeding {
+        within: Reason::Lingering,
+        beyond: Reason::SourceLimited,
+        burst: 10,
+    }
+    .check(&mut bed, Instant::now(), &from("10.0.0.1", 1), 20);
+}
+
+#[test]
 fn first_fragments_of_echo_requests_use_up_the_limit_of_echoes() {
     let mut bed = Bed::new(vec![limited(Limits {
         echo: Some(slow(10)),
@@ -342,9 +419,27 @@ fn more_sources_than_are_remembered_forget_the_oldest_and_serve_on() {
             ..Limits::default()
         })],
     );
-    for source in 0..1000 {
+    let mut reason = |source: usize| {
         let frame = from(&format!("10.1.{}.{}", source / 250, source % 250), 1).bytes();
-        let explained = bed.plane().explain(&frame).unwrap();
-        assert_eq!(explained.disposition, Disposition::Pass);
+        bed.plane().explain(&frame).unwrap().reason
+    };
+    // Parts of the map belong to a CPU.
+    processor::stay_on_one().unwrap();
+    for source in 0..1000 {
+        assert_eq!(reason(source), Reason::Served, "source {source} is new");
     }
+    // A map that is merely full would remember the first for ever, and nobody of late.
+    assert_eq!(reason(0), Reason::Served, "the earliest is forgotten");
+    let again = (1000..).find_map(|source| {
+        let start = Instant::now();
+        assert_eq!(reason(source), Reason::Served, "source {source} is new");
+        let again = reason(source);
+        // After a second the limit lets it through.
+        (start.elapsed() < Duration::from_secs(1)).then_some(again)
+    });
+    assert_eq!(
+        again,
+        Some(Reason::SourceLimited),
+        "the latest is remembered"
+    );
 }

@@ -16,6 +16,7 @@ mod matrix;
 mod multi_buffer;
 mod neighbors;
 mod others_tools;
+mod pmtud;
 mod rejections;
 mod replies;
 mod support;

@@ -87,6 +87,16 @@ fn arp_is_answered_while_up_and_kept_from_the_stack_while_not() {
             want: pass("up", Reason::NeighborPassed),
         },
         Case {
+            name: "gratuitous, down",
+            frame: request(1, (PEER_MAC, [192, 168, 250, 2]), 2, all),
+            want: pass("down", Reason::NeighborPassed),
+        },
+        Case {
+            name: "down, is the address free",
+            frame: request(1, (PEER_MAC, [0; 4]), 2, all),
+            want: drop("down", Reason::NeighborDown),
+        },
+        Case {
             name: "another address",
             frame: request(1, asker, 99, all),
             want: pass(None, Reason::NotOurs),
@@ -99,6 +109,57 @@ fn arp_is_answered_while_up_and_kept_from_the_stack_while_not() {
         Case {
             name: "cut short",
             frame: request(1, asker, 1, all)[..41].to_vec(),
+            want: pass(None, Reason::NotIp),
+        },
+    ]);
+}
+
+#[test]
+fn arp_of_ieee_802_networks_which_the_stack_answers_on_ethernet_too_is_judged_alike() {
+    let neighbor = |name, state, number| Service {
+        neighbor: true,
+        ..service(name, state, number)
+    };
+    let mut bed = Bed::new(vec![
+        neighbor("up", State::Up, 1),
+        neighbor("down", State::Down, 2),
+        service("left to the stack", State::Down, 3),
+    ]);
+    let asker = (PEER_MAC, [192, 168, 250, 200]);
+    let of_type = |hardware: u8, mut frame: Vec<u8>| {
+        frame[15] = hardware;
+        frame
+    };
+    let request = |hardware, last| {
+        let target = ([0; 6], [192, 168, 250, last]);
+        of_type(hardware, arp(1, asker, target, ([0xff; 6], PEER_MAC)))
+    };
+    let owner = (NODE_MAC, [192, 168, 250, 1]);
+    let reply = of_type(6, arp(2, owner, asker, (PEER_MAC, NODE_MAC)));
+    bed.check(vec![
+        Case {
+            name: "up, answered in the asker's own type",
+            frame: request(6, 1),
+            want: answer("up", Reason::Neighbor, reply),
+        },
+        Case {
+            name: "down",
+            frame: request(6, 2),
+            want: drop("down", Reason::NeighborDown),
+        },
+        Case {
+            name: "not gated",
+            frame: request(6, 3),
+            want: pass("left to the stack", Reason::NeighborPassed),
+        },
+        Case {
+            name: "another address",
+            frame: request(6, 99),
+            want: pass(None, Reason::NotOurs),
+        },
+        Case {
+            name: "another hardware type, which the stack does not answer",
+            frame: request(7, 2),
             want: pass(None, Reason::NotIp),
         },
     ]);

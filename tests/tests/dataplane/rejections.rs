@@ -117,6 +117,9 @@ fn rejected_datagrams_get_port_unreachable_that_quotes_them() {
                 frame.clone().udp(4000, 54, &[7; 1200]),
                 frame.clone().hops(1).udp(4000, 54, b"far"),
                 frame.clone().padded(7).sctp(4000, 54),
+                // What is quoted of a first fragment is what is quoted of the whole.
+                frame.clone().part(Part::First).udp(4000, 54, &[7; 64]),
+                frame.clone().part(Part::First).sctp(4000, 54),
             ] {
                 let want = answer("up", Reason::UnlistedRejected, unreachable(&request));
                 bed.check(vec![case("unreachable", &request, want)]);
@@ -141,8 +144,11 @@ fn what_must_not_be_rejected_is_dropped() {
                 drop("up", Reason::Unlisted),
             ),
             case(
-                "first fragment",
-                &frame.clone().part(Part::First).udp(1, 54, &[0; 8]),
+                "first fragment of a segment",
+                &frame
+                    .clone()
+                    .part(Part::First)
+                    .tcp(1, 81, 1, 0, SYN, &[0; 8]),
                 drop("up", Reason::Unlisted),
             ),
             case(
@@ -161,7 +167,19 @@ fn what_must_not_be_rejected_is_dropped() {
         bed.check(vec![case(source, &frame, drop("up", Reason::Unlisted))]);
     }
     for frame in to(2) {
+        let part = |part| frame.clone().part(part).udp(1, 53, &[0; 8]);
+        let first = part(Part::First);
         bed.check(vec![
+            case(
+                "first fragment to a service that is down",
+                &first,
+                answer("down", Reason::DownRejected, unreachable(&first)),
+            ),
+            case(
+                "later fragment to a service that is down",
+                &part(Part::Later),
+                drop("down", Reason::Down),
+            ),
             case(
                 "echo to a service that is down",
                 &frame.clone().echo(1, 1, b""),

@@ -1,17 +1,17 @@
 //! Frames that answers are compared with, built from RFCs and not from the code under test.
 
-use anycast_tests::packet::{Frame, NODE_MAC, PEER_MAC};
+use anycast_tests::packet::{Frame, NODE_MAC, PEER_MAC, Part};
 
 use crate::support::ip;
 
-/// Port unreachable for `frame`, quoting its headers and eight bytes.
+/// Port unreachable for `frame`, quoting its headers and eight bytes; never a fragment itself.
 pub(crate) fn unreachable(frame: &Frame) -> Vec<u8> {
     let layers = frame.layers();
     let v4 = layers.fixed - layers.network == 20;
     let mut quoted = frame.packet();
     quoted.truncate(layers.transport - layers.network + 8);
     let (kind, code) = if v4 { (3, 3) } else { (1, 4) };
-    let back = frame.back().bare().identification(0);
+    let back = frame.back().bare().part(Part::Whole).identification(0);
     back.icmp(kind, code, [0; 4], &quoted).bytes()
 }
 

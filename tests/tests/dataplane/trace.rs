@@ -3,6 +3,7 @@
 use std::process::Command;
 use std::time::Duration;
 
+use anycast_common::abi::map;
 use anycast_tests::site::binary;
 use anycast_tests::wait;
 use serde_json::Value;
@@ -50,6 +51,7 @@ fn one_of_n_verdicts_is_logged_with_what_an_operator_needs() {
     in_a_namespace(|| {
         let link = Link::new();
         let daemon = Daemon::start("", &["--trace-verdicts", "50"]);
+        assert!(daemon.has_map(map::AYA_LOGS));
         link.send("192.168.250.1", 53, 4_000);
         link.send("fd00:250::1", 54, 4_000);
         let status = arrived(&daemon, 4_000);
@@ -116,6 +118,7 @@ fn without_the_option_no_verdict_is_logged_and_no_map_of_a_log_is_there() {
         link.send("192.168.250.1", 53, 100);
         arrived(&daemon, 50);
         assert_eq!(verdicts(&daemon), Vec::<Value>::new());
+        assert!(daemon.has_map(map::COUNTERS) && !daemon.has_map(map::AYA_LOGS));
     });
 }
 

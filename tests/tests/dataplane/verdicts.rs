@@ -255,6 +255,50 @@ fn a_service_that_is_not_up_answers_nothing_and_its_policy_decides() {
 }
 
 #[test]
+fn a_service_that_lingers_gets_all_of_its_flows_and_answers_nothing() {
+    for (place, frame) in to(5).into_iter().enumerate() {
+        let (kind, code) = [(3, 4), (2, 0)][place];
+        let (own, peer) = [
+            ("192.168.250.5", "10.9.8.7"),
+            ("fd00:250::5", "2001:db8:9::7"),
+        ][place];
+        let error = |port| {
+            let quoted = Frame::new(ip(own), ip(peer)).udp(port, 4000, b"reply");
+            frame
+                .clone()
+                .icmp(kind, code, [0, 0, 5, 0], &quoted.packet())
+        };
+        run(vec![
+            case(
+                "first fragment",
+                &frame.clone().part(Part::First).udp(1, 53, &[0; 8]),
+                pass("lingering", Reason::Lingering),
+            ),
+            case(
+                "later fragment",
+                &frame.clone().part(Part::Later).carrying(17, &[0; 16]),
+                pass("lingering", Reason::Fragment),
+            ),
+            case(
+                "an error about a flow",
+                &error(53),
+                pass("lingering", Reason::IcmpError),
+            ),
+            case(
+                "an error about another port",
+                &error(54),
+                drop("lingering", Reason::Down),
+            ),
+            case(
+                "GRE",
+                &frame.clone().carrying(47, &[0; 8]),
+                drop("lingering", Reason::Down),
+            ),
+        ]);
+    }
+}
+
+#[test]
 fn policies_of_a_service_decide_about_what_it_does_not_list() {
     for frame in to(3) {
         run(vec![

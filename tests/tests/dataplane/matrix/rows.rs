@@ -1,7 +1,7 @@
 //! The rows of the table, each with the verdict of a whole packet, a first and a later fragment.
 
 use anycast_common::Reason;
-use anycast_tests::packet::{Frame, Layers};
+use anycast_tests::packet::{Frame, Layers, Part};
 use anycast_userspace::config::dataplane::{Fragments, Limits, Policy, SourceLimit};
 use anycast_userspace::dataplane::{Desired, Service, State};
 
@@ -33,8 +33,8 @@ pub(super) struct Row {
     pub(super) needs: usize,
     /// Whether the transport header says how long the whole of it is.
     pub(super) exact: bool,
-    /// Bytes behind the transport header without which `short` holds, besides an IP header.
-    quotes: Option<usize>,
+    /// Bytes behind the transport header without which `short` holds, IPv4 and IPv6, besides an IP header.
+    quotes: Option<[usize; 2]>,
     pub(super) short: Outcome,
     pub(super) whole: Outcome,
     /// For a whole packet with options or extension headers, if that is another verdict.
@@ -58,8 +58,9 @@ impl Row {
     /// Bytes behind the IP header and its extensions from which `short` no longer holds.
     pub(super) fn enough(&self, layers: &Layers) -> usize {
         let quoted_header = layers.fixed - layers.network;
-        self.quotes
-            .map_or(0, |bytes| self.needs + quoted_header + bytes)
+        self.quotes.map_or(0, |[v4, v6]| {
+            self.needs + quoted_header + if quoted_header == 20 { v4 } else { v6 }
+        })
     }
 
     pub(super) fn spoil(&self, layers: &Layers, bytes: &mut [u8]) {
@@ -252,15 +253,17 @@ fn limited() -> Row {
     ))
 }
 
-/// An ICMP error that quotes a datagram from port `53` or `54` of `number`.
-fn error(frame: Frame, number: u8, port: u16) -> Frame {
+/// An ICMP error that quotes a datagram, or a part of one, from `port` of `number`.
+fn error(frame: Frame, number: u8, port: u16, part: Part) -> Frame {
     let v4 = frame.layers().fixed - frame.layers().network == 20;
     let [kind, from, to] = if v4 {
         ["3", "192.168.250.", "10.1.1.1"]
     } else {
         ["2", "fd00:250::", "2001:db8:1::1"]
     };
-    let quoted = Frame::new(ip(&format!("{from}{number}")), ip(to)).udp(port, 4000, DATA);
+    let quoted = Frame::new(ip(&format!("{from}{number}")), ip(to))
+        .part(part)
+        .udp(port, 4000, DATA);
     frame.icmp(
         kind.parse().unwrap(),
         if v4 { 4 } else { 0 },
@@ -339,18 +342,37 @@ fn icmp() -> Vec<Row> {
             ..icmp_row("echo from nowhere", UP, Drop(Reason::BadSource))
         },
         Row {
-            carries: |frame| error(frame, 1, 53),
-            quotes: Some(8),
+            carries: |frame| error(frame, 1, 53, Part::Whole),
+            quotes: Some([8, 8]),
             short: Drop(Reason::IcmpOther),
             ..icmp_row("an error about a flow", UP, Pass(Reason::IcmpError))
         },
         Row {
-            carries: |frame| error(frame, 1, 54),
+            carries: |frame| error(frame, 1, 53, Part::First),
+            quotes: Some([8, 16]),
+            short: Drop(Reason::IcmpOther),
+            ..icmp_row(
+                "an error about a first fragment",
+                UP,
+                Pass(Reason::IcmpError),
+            )
+        },
+        Row {
+            carries: |frame| error(frame, 1, 53, Part::Later),
+            first: Drop(Reason::IcmpOther),
+            ..icmp_row(
+                "an error about a later fragment",
+                UP,
+                Drop(Reason::IcmpOther),
+            )
+        },
+        Row {
+            carries: |frame| error(frame, 1, 54, Part::Whole),
             first: Drop(Reason::IcmpOther),
             ..icmp_row("an error about another port", UP, Drop(Reason::IcmpOther))
         },
         Row {
-            carries: |frame| error(frame, 99, 53),
+            carries: |frame| error(frame, 99, 53, Part::Whole),
             first: Drop(Reason::IcmpOther),
             ..icmp_row("an error about another's flow", UP, Drop(Reason::IcmpOther))
         },
@@ -363,9 +385,7 @@ fn icmp() -> Vec<Row> {
 }
 
 fn answered() -> Vec<Row> {
-    let dropped = Drop(Reason::Unlisted);
     let fragments = |row| Row {
-        first: dropped,
         later: Drop(Reason::FragmentDropped),
         ..row
     };
@@ -401,6 +421,7 @@ fn answered() -> Vec<Row> {
         }),
         fragments(Row {
             carries: |frame| frame.tcp(4000, 54, 1000, 0, SYN, b""),
+            first: Drop(Reason::Unlisted),
             ..tcp_row(
                 "TCP, rejected",
                 REJECTING,
@@ -412,11 +433,6 @@ fn answered() -> Vec<Row> {
 
 fn not_up() -> Vec<Row> {
     let (down, passed) = (Drop(Reason::Down), Pass(Reason::DownPassed));
-    let rejected = |row| Row {
-        first: Drop(Reason::Down),
-        later: Drop(Reason::Down),
-        ..row
-    };
     vec![
         always(udp_row("UDP, down", DOWN, down)),
         always(tcp_row("TCP, down", DOWN, down)),
@@ -424,33 +440,54 @@ fn not_up() -> Vec<Row> {
         always(gre_row("another protocol, down", DOWN, down)),
         always(udp_row("UDP, disabled and passed", MAINTAINED, passed)),
         always(icmp_row("echo, disabled and passed", MAINTAINED, passed)),
-        rejected(udp_row(
-            "UDP, down and rejected",
-            REFUSED,
-            Answer(Reason::DownRejected, unreachable),
-        )),
-        rejected(Row {
+        Row {
+            later: down,
+            ..udp_row(
+                "UDP, down and rejected",
+                REFUSED,
+                Answer(Reason::DownRejected, unreachable),
+            )
+        },
+        Row {
             carries: |frame| frame.tcp(4000, 53, 1000, 0, SYN, b""),
+            first: down,
+            later: down,
             ..tcp_row(
                 "TCP, down and rejected",
                 REFUSED,
                 Answer(Reason::DownRejected, |frame| reset(frame, 53)),
             )
-        }),
-        always(icmp_row("echo, down and rejected", REFUSED, down)),
-        Row {
-            later: down,
-            ..udp_row(
-                "UDP to a served port, lingering",
-                LINGERING,
-                Pass(Reason::Lingering),
-            )
         },
-        always(Row {
+        always(icmp_row("echo, down and rejected", REFUSED, down)),
+        udp_row(
+            "UDP to a served port, lingering",
+            LINGERING,
+            Pass(Reason::Lingering),
+        ),
+        Row {
             carries: |frame| udp(frame, 54),
             ..udp_row("UDP to another port, lingering", LINGERING, down)
-        }),
-        always(icmp_row("echo, lingering", LINGERING, down)),
+        },
+        Row {
+            first: down,
+            ..icmp_row("echo, lingering", LINGERING, down)
+        },
+        Row {
+            carries: |frame| error(frame, 7, 53, Part::Whole),
+            quotes: Some([8, 8]),
+            short: down,
+            ..icmp_row(
+                "an error about a flow, lingering",
+                LINGERING,
+                Pass(Reason::IcmpError),
+            )
+        },
+        Row {
+            carries: |frame| error(frame, 7, 54, Part::Whole),
+            first: down,
+            ..icmp_row("an error about another port, lingering", LINGERING, down)
+        },
+        gre_row("another protocol, lingering", LINGERING, down),
     ]
 }
 

@@ -27,7 +27,7 @@ pub fn raise_limit() {
 pub(crate) fn restore_limit_of(process: u32) -> io::Result<()> {
     let process = i32::try_from(process).ok().and_then(Pid::from_raw);
     if let (Some(inherited), Some(process)) = (INHERITED.get(), process) {
-        prlimit(Some(process), Resource::Nofile, inherited.clone())?;
+        prlimit(Some(process), Resource::Nofile, *inherited)?;
     }
     Ok(())
 }

@@ -64,7 +64,7 @@ const fn length_of(question: Question) -> usize {
 const fn records(identity: &Identity, question: Question) -> (u16, u32) {
     if question.dnssec {
         // Records start in the low half of a word.
-        let shift = if identity.txt % 2 == 0 { 8 } else { 0 };
+        let shift = if identity.txt.is_multiple_of(2) { 8 } else { 0 };
         (identity.both, identity.both_sum + ((DO as u32) << shift))
     } else if question.edns {
         (identity.both, identity.both_sum)

@@ -150,6 +150,7 @@ fn to_port<P: Packet, T: Tables>(
 }
 
 /// What becomes of a packet that the service does not want, and the reasons to count it under.
+#[derive(Clone, Copy)]
 struct Refusal {
     policy: u32,
     passed: Reason,

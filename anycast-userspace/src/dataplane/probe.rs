@@ -98,7 +98,7 @@ pub(super) fn echo_request(address: IpAddr) -> Vec<u8> {
     frame
 }
 
-fn other_than<T: PartialEq>(address: T, [first, second]: [T; 2]) -> T {
+fn other_than<T: PartialEq + Copy>(address: T, [first, second]: [T; 2]) -> T {
     if address == first { second } else { first }
 }
 

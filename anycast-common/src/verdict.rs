@@ -55,8 +55,9 @@ pub struct Question {
     pub long: bool,
     /// Whether it came with EDNS.
     pub edns: bool,
-    /// Whether its DO bit is set (RFC 3225 §3), which the answer then has too.
-    pub dnssec: bool,
+    /// The half of the EDNS flags that has DO, which the answer's are (RFC 3225 §3). Not a condition, which the
+    /// verifier would follow both ways.
+    pub flags: u8,
 }
 
 /// An action, its reason, and the service it is counted for.

@@ -17,9 +17,8 @@ const DNS: usize = 12;
 /// Questions for `id.server` and `hostname.bind`, type and class included.
 const SHORT: usize = 15;
 const LONG: usize = 19;
-/// Where an OPT record has its flags, and the half of them that has DO, which is copied (RFC 3225 §3).
+/// Where an OPT record has its flags.
 const OPT_FLAGS: usize = 7;
-const DO: u8 = 0x80;
 /// Response, authoritative; recursion desired is copied.
 const RESPONSE: u16 = 0x8400;
 const RECURSION_DESIRED: u16 = 0x0100;
@@ -62,12 +61,11 @@ const fn length_of(question: Question) -> usize {
 /// Length and sum of the records that a question gets.
 #[inline(always)]
 const fn records(identity: &Identity, question: Question) -> (u16, u32) {
-    if question.dnssec {
+    if question.edns {
         // Records start in the low half of a word.
-        let shift = if identity.txt.is_multiple_of(2) { 8 } else { 0 };
-        (identity.both, identity.both_sum + ((DO as u32) << shift))
-    } else if question.edns {
-        (identity.both, identity.both_sum)
+        let shift = (identity.txt & 1 ^ 1) * 8;
+        let flags = (question.flags as u32) << shift;
+        (identity.both, identity.both_sum + flags)
     } else {
         (identity.txt, identity.txt_sum)
     }
@@ -86,9 +84,9 @@ fn extend<P: Packet>(
     packet
         .load_mut::<RECORD>(end)?
         .copy_from_slice(&identity.record);
-    if question.dnssec {
+    if question.edns {
         let flags = P::within(usize::from(identity.txt) + OPT_FLAGS, RECORD - 1)?;
-        *packet.load_mut::<1>(end + flags)? = [DO];
+        *packet.load_mut::<1>(end + flags)? = [question.flags];
     }
     let length = usize::from(records(identity, question).0);
     packet.resize(end + length).then_some(())

@@ -26,8 +26,8 @@ const OPT: usize = 11;
 const DO: u8 = 0x80;
 /// Code and length of an option.
 const OPTION: usize = 4;
-/// Options that are followed: a cookie, NSID, and what else a resolver may send.
-const MAX_OPTIONS: usize = 4;
+/// Options that are followed: a cookie and NSID. The verifier follows each with all that comes behind it.
+const MAX_OPTIONS: usize = 2;
 /// Where the last of them can start, behind the others.
 const LONGEST: usize = 255;
 /// QR, opcode and TC; all must be 0.
@@ -72,7 +72,7 @@ pub(super) fn asked<P: Packet, T: Tables>(
         return None;
     };
     let edns = additional == 1;
-    let (whole, dnssec) = if edns {
+    let (whole, flags) = if edns {
         let opt = packet.load::<OPT>(question + length)?;
         let options = usize::from(be16::<9, _>(opt));
         let [flags, reserved] = *field::<7, 2, _>(opt);
@@ -83,14 +83,14 @@ pub(super) fn asked<P: Packet, T: Tables>(
             && reserved == 0;
         let whole =
             rest == length + OPT + options && are_whole(packet, question + length + OPT, options);
-        (usual && whole, flags & DO != 0)
+        (usual && whole, flags & DO)
     } else {
-        (rest == length, false)
+        (rest == length, 0)
     };
     if !whole || !super::source::answerable(packet, datagram) {
         return None;
     }
-    let question = Question { long, edns, dnssec };
+    let question = Question { long, edns, flags };
     Some(if datagram.is_v4() {
         Answer::IdentityV4(datagram.place(), question)
     } else {

@@ -125,10 +125,6 @@ fn the_answer_has_the_do_bit_of_the_question_and_none_of_its_options() {
                 ("one option", cookie.to_vec()),
                 ("an option without data", nsid.to_vec()),
                 ("two options", [&nsid[..], &cookie].concat()),
-                (
-                    "four options",
-                    [&cookie[..], &nsid, &nsid, &cookie].concat(),
-                ),
             ] {
                 let message = query(0, [0, 0, 1], id, 16, 3, &opt(flags, &options));
                 for frame in to(1) {
@@ -162,7 +158,7 @@ fn edns_that_is_unusual_is_left_to_the_server_behind() {
             "an option that takes more than there is",
             opt(0x80, &[0, 10, 0, 1]),
         ),
-        ("five options", opt(0, &[0, 3, 0, 0].repeat(5))),
+        ("three options", opt(0, &[0, 3, 0, 0].repeat(3))),
         ("an extended code", changed(5, 1)),
         ("version 1", changed(6, 1)),
         ("a flag that is not DO", changed(7, 0x40)),

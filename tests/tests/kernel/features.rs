@@ -17,6 +17,10 @@ const NOTHING: &str = "nothing optional";
 const EVERYTHING: &str = "everything";
 /// The row of the programs that explain, which are loaded beside the serving ones.
 const EXPLAINING: &str = "everything, explaining";
+/// The feature that is a setting of its own.
+const COUNTING: &str = "address counters";
+/// The most that can be asked for.
+const EVERYTHING_COUNTING: &str = "everything, and address counters";
 /// The row of the programs that log verdicts.
 const TRACING: &str = "everything, logging verdicts";
 
@@ -48,8 +52,15 @@ pub(crate) fn service() -> Service {
     }
 }
 
-/// What configurations ask for, by name.
-fn sets() -> Vec<(&'static str, Desired)> {
+/// What a configuration asks for.
+struct Set {
+    name: &'static str,
+    desired: Desired,
+    address_counters: bool,
+}
+
+/// What configurations ask for.
+fn sets() -> Vec<Set> {
     let neighbor = |service: Service| Service {
         neighbor: true,
         ..service
@@ -91,23 +102,26 @@ fn sets() -> Vec<(&'static str, Desired)> {
         ))))))
     };
     [
-        (NOTHING, service()),
-        ("neighbor", neighbor(service())),
-        ("lists", lists(service())),
-        ("limits of services", service_limits(service())),
-        ("limits of sources", source_limits(service())),
-        ("reject", reject(service())),
-        ("identity", identity(service())),
-        (EVERYTHING, all(service())),
+        (NOTHING, service(), false),
+        ("neighbor", neighbor(service()), false),
+        ("lists", lists(service()), false),
+        ("limits of services", service_limits(service()), false),
+        ("limits of sources", source_limits(service()), false),
+        ("reject", reject(service()), false),
+        ("identity", identity(service()), false),
+        (COUNTING, service(), true),
+        (EVERYTHING, all(service()), false),
+        (EVERYTHING_COUNTING, all(service()), true),
     ]
     .into_iter()
-    .map(|(name, service)| {
-        let desired = Desired {
+    .map(|(name, service, address_counters)| Set {
+        name,
+        desired: Desired {
             services: vec![service],
             identity: Some("node".to_owned()),
             ..Desired::default()
-        };
-        (name, desired)
+        },
+        address_counters,
     })
     .collect()
 }
@@ -116,25 +130,29 @@ fn sets() -> Vec<(&'static str, Desired)> {
 /// `statistics` it loads the plain program with every set, and prints a line for each loaded program.
 pub(crate) fn load_all(statistics: bool) -> anyhow::Result<()> {
     for (program, multi_buffer) in [(abi::PROGRAM, false), (abi::PROGRAM_FRAGS, true)] {
-        let settings = Settings {
-            multi_buffer,
-            ..settings("features")
-        };
-        for (name, desired) in sets() {
-            let least_or_most = name == NOTHING || name == EVERYTHING;
+        for set in sets() {
+            let Set { name, desired, .. } = &set;
+            let least_or_most = [NOTHING, EVERYTHING, EVERYTHING_COUNTING].contains(name);
             if !least_or_most && (multi_buffer || !statistics) {
                 continue;
             }
+            let settings = Settings {
+                multi_buffer,
+                address_counters: set.address_counters,
+                ..settings("features")
+            };
             let mut plane = DataPlane::load(&settings)?;
             plane
-                .apply(&desired)
+                .apply(desired)
                 .with_context(|| format!("{program} with {name}"))?;
             if statistics {
                 print(&plane, program, name)?;
             }
             plane.unload()?;
-            if name == EVERYTHING {
-                load_tracing(&settings, &desired, program, statistics)?;
+            if *name == EVERYTHING {
+                load_tracing(&settings, desired, program, statistics)?;
+            } else if *name == EVERYTHING_COUNTING {
+                load_tracing(&settings, desired, program, false)?;
             }
         }
     }

@@ -3,7 +3,7 @@
 use std::fmt::Write as _;
 
 use super::results::Results;
-use super::targets::{Bound, Judged};
+use super::targets::{Bound, Judged, with_all_features};
 
 /// A row for each case: what it is, nanoseconds, instructions.
 pub(super) fn table(results: &Results) -> String {
@@ -46,6 +46,30 @@ pub(super) fn targets(targets: &[Judged]) -> String {
     text
 }
 
+/// What the targets are measured with, and what they would be with more.
+fn conditions(results: &Results) -> String {
+    let mut text = String::from(
+        "The targets are measured with all features off, as a configuration without them loads the program.\n",
+    );
+    let others = with_all_features(results);
+    if !others.is_empty() {
+        text.push_str(
+            "With all of them on, which the rows `/all` below measure, the same ratios are, beside their bounds:\n\n\
+             | with all features on | found | bound of the target |\n|---|---:|---:|\n",
+        );
+        for other in others {
+            let (Bound::AtMost(bound) | Bound::AtLeast(bound)) = other.bound;
+            let _infallible = writeln!(text, "| {} | {:.2} | {bound} |", other.what, other.found);
+        }
+        text.push('\n');
+    }
+    text.push_str(
+        "The rows by number of addresses measure an address that is found first in its bucket: what a longer chain\n\
+         of collisions costs is not in them, but in the `spread` rows.\n",
+    );
+    text
+}
+
 /// The page `docs/benchmarks.md`.
 pub(super) fn whole(results: &Results, judged: &[Judged]) -> String {
     let mut text = format!(
@@ -55,13 +79,14 @@ pub(super) fn whole(results: &Results, judged: &[Judged]) -> String {
          not with those of other machines. Instructions are those of the whole run, kernel included, counted by\n\
          an emulator: they are the same everywhere. Of programs that rewrite the frame, the wrapper that\n\
          restores it has been taken off.\n\n\
-         ## Targets\n\n{}\n\
+         ## Targets\n\n{}\n{}\n\
          Katran is not installed by this benchmark: its counts are 535 instructions for a packet that is not to\n\
          its address, and 205 for an echo reply less the wrapper, on Linux 6.12.\n\
          [Where the instructions go](benchmarks-profile.md) says why a target is missed.\n\n\
          ## A packet\n\n![What a packet costs](benchmarks-cost.svg)\n\n{}",
         results.machine,
         targets(judged),
+        conditions(results),
         table(results),
     );
     if !results.instructions.is_empty() {
@@ -120,6 +145,20 @@ mod tests {
             bound: Bound::AtMost(1.2),
         }];
         assert!(targets(&judged).ends_with("| a / b | 1.30 | ≤ 1.2 | **no** |\n"));
+    }
+
+    #[test]
+    fn the_page_says_what_a_target_would_be_with_all_features_on() {
+        let mut results = results();
+        for (case, nanoseconds) in [("floor", 50.0), ("down-v4/all", 70.0)] {
+            results.nanoseconds.insert(case.into(), nanoseconds);
+        }
+        let page = whole(&results, &[]);
+        assert!(
+            page.contains("with all features off")
+                && page.contains("| unhealthy drop / floor | 1.40 | 1.2 |"),
+            "{page}"
+        );
     }
 
     #[test]

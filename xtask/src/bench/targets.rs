@@ -101,6 +101,33 @@ pub(super) fn judge(results: &Results) -> Vec<Judged> {
     .collect()
 }
 
+/// The targets' ratios once more, of the programs that have every feature on; their bounds do not bind here.
+pub(super) fn with_all_features(results: &Results) -> Vec<Judged> {
+    [
+        ("unhealthy drop / floor", "down-v4/all", "floor", 1.2),
+        ("not ours, pass / floor", "not-ours-v4/all", "floor", 1.1),
+        (
+            "served pass / xdp-filter's pass (all features), UDP",
+            "served-udp4/all",
+            "xdp-filter-all-pass",
+            0.6,
+        ),
+        (
+            "served pass / xdp-filter's pass (all features), TCP",
+            "served-tcp4/all",
+            "xdp-filter-all-pass-tcp",
+            0.6,
+        ),
+    ]
+    .into_iter()
+    .filter_map(|(what, case, of, most)| {
+        let found = ratio(results.ns(case), results.ns(of))?;
+        let bound = Bound::AtMost(most);
+        Some(Judged { what, found, bound })
+    })
+    .collect()
+}
+
 fn ratio(value: Option<f64>, of: Option<f64>) -> Option<f64> {
     Some(value? / of?)
 }

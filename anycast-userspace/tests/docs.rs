@@ -149,6 +149,8 @@ const EXABGP: &[&str] = &[
 
 /// Of gecio/anycastd.
 const ANYCASTD: &[&str] = &[
+    "services.NAME",
+    "name",
     "prefix",
     "vrf",
     "vtysh",

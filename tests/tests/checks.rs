@@ -1,4 +1,5 @@
-//! Checks against real servers, NSD and nginx, on the loopback interface. Needs no privileges.
+//! Checks against real servers, NSD and nginx, on the loopback interface, and commands that run as another user, which
+//! needs root.
 
 use std::fs;
 use std::net::{IpAddr, Ipv4Addr, TcpListener};
@@ -8,11 +9,14 @@ use std::time::Duration;
 
 use anycast_tests::lease::Lease;
 use anycast_userspace::checks::{REPORT_DEPTH, Report, RunningChecks, Subject, spawn};
-use anycast_userspace::config::Check;
+use anycast_userspace::config::{Check, Hook};
 use anycast_userspace::health::FailureKind;
 use anycast_userspace::health::Outcome;
+use anycast_userspace::hooks;
+use anycast_userspace::state::ServiceState;
+use jiff::Timestamp;
 use nix::sys::signal::{Signal, killpg};
-use nix::unistd::Pid;
+use nix::unistd::{Gid, Pid, User, setgroups};
 use tempfile::TempDir;
 use tokio::sync::mpsc;
 
@@ -141,7 +145,12 @@ impl Watched {
         let checks: Vec<Check> = checks
             .iter()
             .map(|check| {
-                let common = "name = \"c\"\ninterval = \"50ms\"\ntimeout = \"50ms\"\n";
+                let timeout = if check.contains("timeout") {
+                    ""
+                } else {
+                    "timeout = \"50ms\"\n"
+                };
+                let common = format!("name = \"c\"\ninterval = \"50ms\"\n{timeout}");
                 toml::from_str(&format!("{common}{check}")).expect("the check parses")
             })
             .collect();
@@ -251,6 +260,46 @@ async fn a_command_whose_start_hangs_delays_no_other_check_and_is_killed_when_it
         let gone = tokio::time::timeout(PATIENCE, gone).await;
         assert!(gone.is_ok(), "{pid} is still there");
     }
+}
+
+/// What a command says of whom it runs as, once it runs as `nobody`.
+fn nobody() -> String {
+    let user = User::from_name("nobody").expect("the users");
+    let user = user.expect("there is nobody");
+    // Otherwise there might be none to lose.
+    setgroups(&[Gid::from_raw(0), Gid::from_raw(4)]).expect("this test needs root");
+    format!("{0} {1} {1}", user.uid, user.gid)
+}
+
+#[tokio::test]
+async fn a_command_runs_as_its_user_with_that_user_s_group_alone() {
+    let want = nobody();
+    let mut watched = Watched::new(&["type = \"exec\"\nuser = \"nobody\"\ntimeout = \"5s\"\n\
+         command = [\"/bin/sh\", \"-c\", \"echo $(id -u) $(id -g) $(id -G)\"]"
+        .to_owned()]);
+    let report = watched.next().await;
+    assert_eq!(report.outcome.detail(), format!("exit code 0: {want}"));
+}
+
+#[tokio::test]
+async fn a_hook_runs_as_its_user_with_that_user_s_group_alone() {
+    let want = nobody();
+    let directory = tempfile::tempdir().expect("a directory");
+    let open = <fs::Permissions as std::os::unix::fs::PermissionsExt>::from_mode(0o777);
+    fs::set_permissions(directory.path(), open).expect("permissions");
+    let log = directory.path().join("log");
+    let hook: Hook = toml::from_str(&format!(
+        "user = \"nobody\"\ncommand = [\"/bin/sh\", \"-c\", \"echo $(id -u) $(id -g) $(id -G) > {}\"]",
+        log.display()
+    ))
+    .expect("the hook parses");
+    let (transitions, hooks) = hooks::spawn("node", [("service".to_owned(), vec![hook])]);
+    let change = (ServiceState::Init, ServiceState::Up);
+    transitions.tell(0, change, String::new(), Timestamp::now());
+    drop(transitions);
+    hooks.finish(PATIENCE).await;
+    let written = fs::read_to_string(log).expect("the hook has run");
+    assert_eq!(written.trim(), want);
 }
 
 #[tokio::test]

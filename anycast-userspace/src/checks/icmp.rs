@@ -133,3 +133,56 @@ fn icmp_of(packet: &[u8], with_ip_header: bool) -> &[u8] {
         .map_or(0, |first| usize::from(first & 0x0f) * 4);
     packet.get(header..).unwrap_or_default()
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_the_reply_to_this_very_echo_is_taken_for_one() {
+        let probe = IcmpProbe {
+            targets: Vec::new(),
+            identifier: 0x1234,
+            sequence: AtomicU16::new(0),
+        };
+        let echo = echo_of(IpAddr::from([127, 0, 0, 1]));
+        let reply = |change: fn(&mut Vec<u8>)| {
+            let mut reply = message(&echo, 0x1234, 7).to_vec();
+            reply[0] = echo.reply;
+            change(&mut reply);
+            reply
+        };
+        let cases: [(&str, Vec<u8>, bool, bool); 7] = [
+            ("the reply", reply(|_| {}), true, true),
+            ("the request itself", reply(|m| m[0] = 8), false, false),
+            ("an error message", reply(|m| m[0] = 3), false, false),
+            ("another's identifier", reply(|m| m[4] = 0), false, true),
+            ("an older sequence", reply(|m| m[7] = 6), false, false),
+            ("another payload", reply(|m| m[8] = 0), false, false),
+            ("cut short", reply(|m| m.truncate(20)), false, false),
+        ];
+        for (name, answer, raw, cooked) in cases {
+            assert_eq!(probe.is_reply(&echo, &answer, 7, true), raw, "{name}, raw");
+            // The kernel filters, and replaces, identifiers on a socket that is not raw.
+            assert_eq!(probe.is_reply(&echo, &answer, 7, false), cooked, "{name}");
+        }
+    }
+
+    #[test]
+    fn the_ip_header_of_a_raw_ipv4_socket_is_skipped_whatever_its_length() {
+        let packet = |words: u8| {
+            [
+                vec![0x40 | words; 1],
+                vec![0; usize::from(words) * 4 - 1],
+                vec![7; 3],
+            ]
+            .concat()
+        };
+        for words in [5, 6, 15] {
+            assert_eq!(icmp_of(&packet(words), true), [7; 3]);
+        }
+        assert_eq!(icmp_of(&[7; 3], false), [7; 3]);
+        assert_eq!(icmp_of(&[0x4f, 0, 0], true), [0; 0]);
+        assert_eq!(icmp_of(&[], true), [0; 0]);
+    }
+}

@@ -109,7 +109,7 @@ impl Transitions {
 
     /// Tells the hooks of a service, if one is for the state, of a change. When its lane is full the
     /// oldest change goes.
-    pub(crate) fn tell(
+    pub fn tell(
         &self,
         service: usize,
         (from, to): (ServiceState, ServiceState),

@@ -133,6 +133,27 @@ async fn a_command_that_hangs_is_killed_and_the_next_one_runs() {
 }
 
 #[tokio::test]
+async fn at_its_timeout_all_of_a_command_s_process_group_is_killed() {
+    let rig = Rig::new(&[(
+        "sleep 300 & echo $! >> $LOG; echo $$ >> $LOG; wait",
+        "timeout = \"200ms\"",
+    )]);
+    rig.transition(0, Init, Up, "");
+    let written = rig.written().await;
+    assert_eq!(written.lines().count(), 2, "{written}");
+    for pid in written.lines() {
+        let process = Path::new("/proc").join(pid);
+        let gone = async {
+            while process.exists() {
+                tokio::time::sleep(Duration::from_millis(5)).await;
+            }
+        };
+        let gone = tokio::time::timeout(PATIENCE, gone).await;
+        assert!(gone.is_ok(), "{pid} is still there");
+    }
+}
+
+#[tokio::test]
 async fn when_a_lane_is_full_the_oldest_transitions_go_and_the_latest_stays() {
     let rig = Rig::new(&[(
         "echo $ANYCAST_REASON >> $LOG; while ! test -e $LOG.go; do sleep 0.01; done",

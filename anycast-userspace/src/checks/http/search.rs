@@ -125,7 +125,7 @@ mod tests {
         }
         assert!(search.is_full() && !search.is_behind());
         assert!(
-            begun.elapsed() < Duration::from_secs(2),
+            begun.elapsed() < Duration::from_secs(15),
             "{:?}",
             begun.elapsed()
         );

@@ -89,6 +89,14 @@ fn to_another_question(query: &Query) -> Vec<u8> {
     builder.finish()
 }
 
+fn only_recursive(query: &Query) -> Vec<Vec<u8>> {
+    vec![if query.header().rd() {
+        right(query)
+    } else {
+        answer(query, Rcode::REFUSED)
+    }]
+}
+
 fn silence(_: &Query) -> Vec<Vec<u8>> {
     Vec::new()
 }
@@ -174,6 +182,27 @@ async fn answers_pass_or_fail_by_id_question_rcode_and_data() {
             silence,
             "",
             Some((Protocol, "another question: town.example")),
+        ),
+        (
+            "the same question in another class",
+            |q| vec![with(right(q), |m| m[29] = 3)],
+            silence,
+            "",
+            Some((Protocol, "another question")),
+        ),
+        (
+            "recursion is asked for by default",
+            only_recursive,
+            silence,
+            "",
+            None,
+        ),
+        (
+            "recursion is not asked for where it is off",
+            only_recursive,
+            silence,
+            "recursion = false",
+            Some((Mismatch, "rcode REFUSED")),
         ),
         (
             "a query instead of an answer",

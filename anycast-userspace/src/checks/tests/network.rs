@@ -64,6 +64,46 @@ async fn an_echo_is_answered_on_both_families() {
     );
 }
 
+#[tokio::test]
+async fn an_echo_that_nobody_answers_fails() {
+    // Documentation (RFC 3849): no way there, or nobody.
+    let settings = "type = \"icmp\"\ntarget = \"2001:db8::1\"\ntimeout = \"200ms\"";
+    match outcome_at(settings, &[]).await {
+        Outcome::Fail { kind, .. } => assert!(
+            matches!(kind, FailureKind::Unreachable | FailureKind::Timeout),
+            "{kind:?}"
+        ),
+        Outcome::Pass(detail) => panic!("passed: {detail}"),
+    }
+}
+
+#[tokio::test]
+async fn a_file_passes_while_it_is_as_expected() {
+    let directory = tempfile::tempdir().expect("a directory");
+    let path = directory.path().join("switch");
+    let asked = async |expect: &str| {
+        let path = path.display();
+        first_outcome(&format!("type = \"file\"\npath = \"{path}\"\n{expect}")).await
+    };
+    for (there, default_passes) in [(false, true), (true, false)] {
+        if there {
+            std::fs::write(&path, "").expect("the file");
+        }
+        for (expect, passes) in [
+            ("", default_passes),
+            ("expect = \"absent\"", default_passes),
+            ("expect = \"present\"", !default_passes),
+        ] {
+            let outcome = asked(expect).await;
+            assert_eq!(outcome.passed(), passes, "{expect}: {outcome:?}");
+            if !passes {
+                let words = if there { "is there" } else { "is not there" };
+                assert_fails(&outcome, FailureKind::Mismatch, words);
+            }
+        }
+    }
+}
+
 /// What a time server answers to a query: leap indicator, stratum, reference, seconds ahead; and
 /// whether it repeats the query's timestamp.
 #[derive(Clone, Copy)]

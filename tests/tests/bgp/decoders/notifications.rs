@@ -146,8 +146,12 @@ pub(crate) fn are_read_as_meant(bodies: &[Vec<u8>]) {
             None if subcode == 0 => says(text, "Minor error Code"),
             None => says(text, &format!("({subcode})")),
         }
-        if !data.is_empty() {
-            says(text, &format!("Data: {}", hex(data)));
+        match (code, subcode) {
+            // These two are taken apart.
+            (2, 7) => says(text, "Capability: Multiprotocol extensions capability"),
+            (6, 4) => says(text, "routes cannot be encoded"),
+            (..) if data.is_empty() => {}
+            (..) => says(text, &format!("Data: {}", hex(data))),
         }
         let value = &value["notification"];
         assert_eq!(

@@ -1,5 +1,6 @@
 //! A real name server.
 
+use std::io::{PipeReader, Read as _};
 use std::os::unix::process::CommandExt as _;
 
 use nix::sys::signal::{Signal, killpg};
@@ -10,6 +11,8 @@ use super::*;
 /// NSD with an empty zone list, in a process group of its own; killed when dropped.
 pub(super) struct Nsd {
     child: Child,
+    /// Ends when the last of its processes is gone: each holds the other end.
+    lives: PipeReader,
     _directory: tempfile::TempDir,
 }
 
@@ -28,15 +31,18 @@ impl Nsd {
             ),
         )
         .unwrap();
+        let (lives, held) = std::io::pipe().unwrap();
         let child = Command::new("nsd")
             .args(["-d", "-c"])
             .arg(&config)
+            .stdin(held)
             .stderr(Stdio::null())
             .process_group(0)
             .spawn()
             .expect("nsd is installed");
         Self {
             child,
+            lives,
             _directory: directory,
         }
     }
@@ -52,5 +58,7 @@ impl Drop for Nsd {
         let group = Pid::from_raw(self.child.id().cast_signed());
         let _gone = killpg(group, Signal::SIGKILL);
         let _reaped = self.child.wait();
+        // The next one could not bind the port before.
+        let _ended = self.lives.read_to_end(&mut Vec::new());
     }
 }

@@ -218,6 +218,11 @@ fn neighbour_solicitations_are_answered_while_up_and_kept_from_the_stack_while_n
             &solicitation(asker, "fd00:250::1", 1, true).hops(254),
             drop("up", Reason::IcmpOther),
         ),
+        case(
+            "to the group, behind an extension header, which is not followed there",
+            &solicitation(asker, "ff02::1:ff00:2", 2, true).extension(60, 0),
+            pass(None, Reason::NotOurs),
+        ),
     ]);
 }
 

@@ -36,6 +36,8 @@ pub enum Checks {
 }
 
 const START: Duration = Duration::from_secs(10);
+/// For the end of a controller: more than its `drain_delay`.
+const STOP: Duration = Duration::from_secs(30);
 
 /// What runs in a node's namespace.
 #[derive(Debug)]
@@ -189,15 +191,38 @@ impl Node {
     /// Stops the controller as a service manager does, and returns how it ended.
     ///
     /// # Errors
-    /// When it does not run, or has not ended within ten seconds.
+    /// When it does not run, or has not ended within half a minute.
     pub fn stop_controller(&mut self) -> anyhow::Result<ExitStatus> {
-        let mut process = self
-            .controller
-            .take()
-            .with_context(|| format!("the controller in {} does not run", self.city))?;
-        process.signal_leader(Signal::SIGTERM)?;
-        let status = process.wait(Duration::from_secs(30))?;
-        self.events = None;
+        self.ask_controller_to_stop()?;
+        let what = format!("the end of the controller in {}", self.city);
+        wait::until(&what, STOP, || self.controller_ended())
+    }
+
+    /// Asks the controller to stop, and does not wait: [`Self::controller_ended`] says when it has. Asked again, it
+    /// withdraws at once.
+    ///
+    /// # Errors
+    /// When it does not run.
+    pub fn ask_controller_to_stop(&self) -> anyhow::Result<()> {
+        self.controller
+            .as_ref()
+            .with_context(|| format!("the controller in {} does not run", self.city))?
+            .signal_leader(Signal::SIGTERM)
+    }
+
+    /// How the controller has ended, if it has by itself since this was asked.
+    ///
+    /// # Errors
+    /// When it cannot be waited for.
+    pub fn controller_ended(&mut self) -> anyhow::Result<Option<ExitStatus>> {
+        let Some(process) = &mut self.controller else {
+            return Ok(None);
+        };
+        let status = process.ended()?;
+        if status.is_some() {
+            self.controller = None;
+            self.events = None;
+        }
         Ok(status)
     }
 

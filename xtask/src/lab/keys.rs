@@ -85,6 +85,17 @@ impl Hand {
         };
     }
 
+    /// Says so when a controller has ended that was asked to.
+    pub(super) fn notice_ends(&mut self, lab: &mut Lab) {
+        for city in City::ALL {
+            match lab.node_mut(city).0.controller_ended() {
+                Ok(None) => {}
+                Ok(Some(status)) => self.said = format!("{city}: anycast has ended: {status}"),
+                Err(error) => self.said = format!("{error:#}"),
+            }
+        }
+    }
+
     /// What the key would do now, for the help line. `status` is what the city's controller says of itself.
     pub(super) fn label(&self, action: Action, lab: &Lab, status: Option<&Value>) -> &'static str {
         let node = lab.node(self.city);
@@ -152,8 +163,8 @@ impl Hand {
                 } else if action == Action::KillController {
                     node.kill_controller()?;
                 } else {
-                    let status = node.stop_controller()?;
-                    return Ok(format!("{did}: {status}"));
+                    node.ask_controller_to_stop()?;
+                    return Ok(format!("{did}: asked; again, and it withdraws at once"));
                 }
             }
         }

@@ -55,6 +55,7 @@ pub(crate) fn run(args: &LabArgs) -> anyhow::Result<()> {
 fn live(terminal: &mut DefaultTerminal, lab: &mut Lab, board: &Board) -> anyhow::Result<()> {
     let mut hand = Hand::default();
     while !interrupt::requested() {
+        hand.notice_ends(lab);
         terminal.draw(|frame| view::draw(frame, lab, board, &hand))?;
         if !event::poll(FRAME)? {
             continue;

@@ -6,7 +6,7 @@
 //!
 //! A file that cannot be looked at changes nothing; at the start it counts as there. The files of a
 //! directory are looked at beside those of others, so that a file system that hangs stops no other; the
-//! [`AT_ONCE`] th that hangs does.
+//! 64th that hangs does.
 
 use std::collections::BTreeMap;
 use std::fs::{self, File};

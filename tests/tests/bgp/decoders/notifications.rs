@@ -85,7 +85,7 @@ const NAMES: [([u8; 2], Name, Name); 22] = [
     (
         [6, 4],
         Some("Administratively Reset"),
-        Some("Administratively Reset"),
+        Some("Administrative Reset"),
     ),
     (
         [6, 7],

@@ -3,6 +3,7 @@
 //! Every type is `repr(C)` with its padding spelled out and its size asserted, and any bytes are a
 //! valid value. Names here are the names that `bpftool map dump` prints.
 
+pub mod index;
 mod limits;
 mod reasons;
 mod sample;
@@ -30,6 +31,10 @@ pub mod map {
     pub const ADDRESSES_V4: &str = "ADDRESSES_V4";
     /// IPv6 Service Addresses and their owners.
     pub const ADDRESSES_V6: &str = "ADDRESSES_V6";
+    /// The index of the IPv4 Service Addresses: see [`super::index`].
+    pub const INDEX_V4: &str = "INDEX_V4";
+    /// The index of the IPv6 Service Addresses.
+    pub const INDEX_V6: &str = "INDEX_V6";
     /// Services by id.
     pub const SERVICES: &str = "SERVICES";
     /// Packets and bytes by service id and reason, per CPU.
@@ -60,6 +65,8 @@ pub mod map {
 pub mod global {
     /// The set of [`super::feature`] bits.
     pub const FEATURES: &str = "FEATURES";
+    /// How far a hash is shifted to a row of the index ([`super::index::shift`]).
+    pub const INDEX_SHIFT: &str = "INDEX_SHIFT";
     /// One of how many verdicts is logged, on each CPU; in the tracing object alone.
     pub const TRACE_EVERY: &str = "TRACE_EVERY";
 }
@@ -182,6 +189,7 @@ const _: () = {
 
 #[cfg(feature = "user")]
 mod pod {
+    use super::index::{RowV4, RowV6};
     use super::{
         AddressCounters, AddressV4, AddressV6, Buckets, Counters, Explanation, Identity, Interface,
         ListV4, ListV6, Listed, Owner, Service, Source, SourceV4, SourceV6,
@@ -207,4 +215,5 @@ mod pod {
     pod!(
         Buckets, SourceV4, SourceV6, Source, ListV4, ListV6, Listed, Interface, Identity
     );
+    pod!(RowV4, RowV6);
 }

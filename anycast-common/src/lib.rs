@@ -5,7 +5,7 @@
 //! [`Tables`] say what it needs of them.
 #![no_std]
 
-#[cfg(feature = "user")]
+#[cfg(any(test, feature = "user"))]
 extern crate std;
 
 pub mod abi;

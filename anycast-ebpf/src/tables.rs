@@ -4,9 +4,10 @@ use core::cell::UnsafeCell;
 use core::mem::MaybeUninit;
 
 use anycast_common::Tables;
+use anycast_common::abi::index::{PlaceV6, row_v4, row_v6};
 use anycast_common::abi::{
-    AddressV4, AddressV6, Bucket, Identity, Limit, ListV4, ListV6, Owner, SCOPE_BITS, Service,
-    Source, SourceV4, SourceV6, feature,
+    AddressV4, AddressV6, Bucket, Identity, Limit, ListV4, ListV6, NO_SERVICE, Owner, SCOPE_BITS,
+    Service, Source, SourceV4, SourceV6, feature,
 };
 use anycast_common::limit::admit;
 use aya_ebpf::btf_maps::lpm_trie::Key;
@@ -14,8 +15,8 @@ use aya_ebpf::helpers::generated::bpf_ktime_get_coarse_ns;
 use aya_ebpf::programs::XdpContext;
 
 use crate::maps::{
-    ADDRESSES_V4, ADDRESSES_V6, BUCKETS, FEATURES, IDENTITY, INTERFACES, LIST_V4, LIST_V6,
-    SERVICES, SOURCES_V4, SOURCES_V6,
+    ADDRESSES_V4, ADDRESSES_V6, BUCKETS, FEATURES, IDENTITY, INDEX_SHIFT, INDEX_V4, INDEX_V6,
+    INTERFACES, LIST_V4, LIST_V6, SERVICES, SOURCES_V4, SOURCES_V6,
 };
 
 /// The maps of this program, as one packet sees them.
@@ -61,6 +62,57 @@ impl<'a> KernelTables<'a> {
         self.keep_slot(owner.slot);
         *owner
     }
+
+    /// The service of an address in the index, which knows nothing of the address counters' slots.
+    #[inline(always)]
+    fn indexed_v4(&self, address: &[u8; 4]) -> Option<u32> {
+        if self.has(feature::ADDRESS_COUNTERS) {
+            return None;
+        }
+        let address = u32::from_ne_bytes(*address);
+        let row = INDEX_V4.get_ptr(row_v4(address, INDEX_SHIFT.load()))?;
+        // SAFETY: a row is two words. Each is written by the controller as a whole, at any time: hence volatile.
+        let [first, second] = unsafe {
+            let places = row.cast::<u64>();
+            [places.read_volatile(), places.add(1).read_volatile()]
+        };
+        service_of(first, address).or_else(|| service_of(second, address))
+    }
+
+    #[inline(always)]
+    fn indexed_v6(&self, address: &[u8; 16]) -> Option<u32> {
+        if self.has(feature::ADDRESS_COUNTERS) {
+            return None;
+        }
+        let address = halves(address);
+        let row = INDEX_V6.get_ptr(row_v6(address, INDEX_SHIFT.load()))?;
+        let place = row.cast::<PlaceV6>();
+        // SAFETY: a row is two places.
+        unsafe { service_at(place, address).or_else(|| service_at(place.add(1), address)) }
+    }
+}
+
+/// The service of an IPv4 place, read as a word, if the address is there.
+#[inline(always)]
+#[expect(clippy::cast_possible_truncation, reason = "its lower half")]
+fn service_of(place: u64, address: u32) -> Option<u32> {
+    let service = place as u32;
+    (place >> 32 == u64::from(address) && service != NO_SERVICE).then_some(service)
+}
+
+/// The service of an IPv6 place, if the address is there.
+///
+/// # Safety
+/// `place` is one of the index.
+#[inline(always)]
+unsafe fn service_at(place: *const PlaceV6, [high, low]: [u64; 2]) -> Option<u32> {
+    let words = place.cast::<u64>();
+    // SAFETY: a place's first three words, of which the controller writes each as a whole, at any time: hence
+    // volatile. The service first, which is written last.
+    let [service, first, second] = unsafe { [2, 0, 1].map(|word| words.add(word).read_volatile()) };
+    #[expect(clippy::cast_possible_truncation, reason = "the rest is padding")]
+    let service = service as u32;
+    (first == high && second == low && service != NO_SERVICE).then_some(service)
 }
 
 /// The clock of the limits. Its grain is the kernel's tick, 1 to 10 ms: the controller lets no burst be shorter.
@@ -123,6 +175,9 @@ macro_rules! admit_source {
 impl Tables for KernelTables<'_> {
     #[inline(always)]
     fn owner_v4(&self, address: &[u8; 4]) -> Option<Owner> {
+        if let Some(service) = self.indexed_v4(address) {
+            return Some(Owner { service, slot: 0 });
+        }
         // SAFETY: the key is four bytes without alignment, as the address is. By reference, so that
         // the kernel reads it where it lies.
         let key = unsafe { &*core::ptr::from_ref(address).cast::<AddressV4>() };
@@ -133,6 +188,9 @@ impl Tables for KernelTables<'_> {
 
     #[inline(always)]
     fn owner_v6(&self, address: &[u8; 16]) -> Option<Owner> {
+        if let Some(service) = self.indexed_v6(address) {
+            return Some(Owner { service, slot: 0 });
+        }
         // SAFETY: as in `owner_v4`, with sixteen bytes.
         let key = unsafe { &*core::ptr::from_ref(address).cast::<AddressV6>() };
         // SAFETY: as in `owner_v4`.

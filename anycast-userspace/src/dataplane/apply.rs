@@ -108,6 +108,7 @@ impl DataPlane {
         for write in diff(&found, &self.installed) {
             self.maps.write(&write)?;
         }
+        self.maps.repair_index(&self.installed);
         Ok(self.maps.writes() - before)
     }
 }

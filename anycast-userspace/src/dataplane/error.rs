@@ -48,6 +48,9 @@ pub enum DataPlaneError {
     /// The kernel refused the program.
     #[error("the kernel refused to load the XDP program: {0}")]
     Load(String),
+    /// The index of the addresses is not what this version expects, or its memory cannot be shared.
+    #[error("cannot share the memory of the index of addresses (maps INDEX_V4 and INDEX_V6): {0}")]
+    Index(io::Error),
     /// An interface is not there.
     #[error("there is no interface {0}")]
     NoInterface(String),
@@ -185,6 +188,7 @@ impl DataPlaneError {
             | Self::NotBpffs { .. }
             | Self::Pin { .. }
             | Self::Load(_)
+            | Self::Index(_)
             | Self::NoInterface(_)
             | Self::Occupied { .. }
             | Self::Attach { .. }

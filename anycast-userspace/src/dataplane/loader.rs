@@ -2,6 +2,7 @@
 
 use std::num::NonZeroU32;
 
+use anycast_common::abi::index::shift;
 use anycast_common::abi::{self, feature, global, map};
 use aya::maps::Map;
 use aya::programs::{ProgramError, Xdp};
@@ -9,6 +10,7 @@ use aya::{Ebpf, EbpfLoader, VerifierLogLevel};
 
 use super::desired::Ids;
 use super::error::DataPlaneError;
+use super::index;
 use super::pins::PinDirectory;
 use super::trace::VerdictLog;
 use crate::config::dataplane::DataPlane as Settings;
@@ -17,6 +19,8 @@ use crate::config::dataplane::DataPlane as Settings;
 pub(super) const MAPS: &[&str] = &[
     map::ADDRESSES_V4,
     map::ADDRESSES_V6,
+    map::INDEX_V4,
+    map::INDEX_V6,
     map::SERVICES,
     map::COUNTERS,
     map::ADDRESS_COUNTERS,
@@ -81,6 +85,8 @@ impl Loaded {
         } else {
             1
         };
+        let rows = index::rows(settings.max_addresses);
+        let shift = shift(rows);
         let mut loader = EbpfLoader::new();
         loader
             // The program has no CO-RE relocations.
@@ -88,6 +94,8 @@ impl Loaded {
             .verifier_log_level(VerifierLogLevel::STATS)
             .map_max_entries(map::ADDRESSES_V4, settings.max_addresses)
             .map_max_entries(map::ADDRESSES_V6, settings.max_addresses)
+            .map_max_entries(map::INDEX_V4, rows)
+            .map_max_entries(map::INDEX_V6, rows)
             .map_max_entries(map::SERVICES, services)
             .map_max_entries(map::COUNTERS, services)
             .map_max_entries(map::ADDRESS_COUNTERS, counted_addresses)
@@ -97,7 +105,8 @@ impl Loaded {
             .map_max_entries(map::LIST_V4, settings.max_prefixes)
             .map_max_entries(map::LIST_V6, settings.max_prefixes)
             .map_max_entries(map::INTERFACES, settings.max_interfaces)
-            .override_global(global::FEATURES, &features, true);
+            .override_global(global::FEATURES, &features, true)
+            .override_global(global::INDEX_SHIFT, &shift, true);
         let every;
         let object = match purpose {
             Purpose::Serve | Purpose::Explain => crate::OBJECT,

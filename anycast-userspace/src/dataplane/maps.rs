@@ -16,6 +16,7 @@ use super::address_counters::AddressCountReader;
 use super::counters::sum;
 use super::error::DataPlaneError;
 use super::identity::NO_IDENTITY;
+use super::index::Index;
 use super::loader::Loaded;
 use super::reconcile::{Contents, Write};
 use super::room::Room;
@@ -23,6 +24,7 @@ use super::room::Room;
 pub(super) struct Maps {
     addresses_v4: HashMap<MapData, AddressV4, Owner>,
     addresses_v6: HashMap<MapData, AddressV6, Owner>,
+    index: Index,
     services: Array<MapData, abi::Service>,
     counters: PerCpuArray<MapData, Counters>,
     address_counters: AddressCountReader,
@@ -36,12 +38,21 @@ pub(super) struct Maps {
 }
 
 impl Maps {
-    pub(super) fn take(loaded: &mut Loaded, room: Room) -> Result<Self, DataPlaneError> {
+    pub(super) fn take(
+        loaded: &mut Loaded,
+        room: Room,
+        index_rows: u32,
+    ) -> Result<Self, DataPlaneError> {
         Ok(Self {
             addresses_v4: HashMap::try_from(loaded.take(map::ADDRESSES_V4)?)
                 .map_err(DataPlaneError::map(map::ADDRESSES_V4))?,
             addresses_v6: HashMap::try_from(loaded.take(map::ADDRESSES_V6)?)
                 .map_err(DataPlaneError::map(map::ADDRESSES_V6))?,
+            index: Index::over(
+                &loaded.take(map::INDEX_V4)?,
+                &loaded.take(map::INDEX_V6)?,
+                index_rows,
+            )?,
             services: Array::try_from(loaded.take(map::SERVICES)?)
                 .map_err(DataPlaneError::map(map::SERVICES))?,
             counters: PerCpuArray::try_from(loaded.take(map::COUNTERS)?)
@@ -85,7 +96,7 @@ impl Maps {
 
     fn set_address(&mut self, address: IpAddr, owner: Owner) -> Result<(), DataPlaneError> {
         self.writes += 1;
-        match address {
+        let written = match address {
             IpAddr::V4(ip) => self
                 .addresses_v4
                 .insert(
@@ -106,11 +117,16 @@ impl Maps {
                     0,
                 )
                 .map_err(self.room.refused(map::ADDRESSES_V6)),
+        };
+        if written.is_ok() {
+            self.index.set(address, owner.service);
         }
+        written
     }
 
     fn remove_address(&mut self, address: IpAddr) -> Result<(), DataPlaneError> {
         self.writes += 1;
+        self.index.clear(address);
         let (removed, name) = match address {
             IpAddr::V4(ip) => (
                 self.addresses_v4.remove(&AddressV4 {
@@ -233,7 +249,15 @@ impl Maps {
             .map_err(DataPlaneError::map(map::EXPLANATION))
     }
 
-    /// What the kernel holds, read back.
+    /// Brings the index in step with `contents`, should others have written to it. Says how many of its places
+    /// were wrong.
+    pub(super) fn repair_index(&mut self, contents: &Contents) -> u64 {
+        let wrong = self.index.repair(&contents.addresses);
+        self.writes += wrong;
+        wrong
+    }
+
+    /// What the kernel holds, read back; but for the index, which follows from it.
     pub(super) fn read(&self) -> Result<Contents, DataPlaneError> {
         let mut contents = Contents::default();
         for entry in &self.addresses_v4 {

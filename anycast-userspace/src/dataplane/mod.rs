@@ -12,6 +12,7 @@ mod desired;
 mod error;
 mod follow;
 mod identity;
+pub mod index;
 mod lists;
 mod loader;
 mod maps;
@@ -95,9 +96,10 @@ impl DataPlane {
         pins.clear(MAPS)?;
         let features = always(settings);
         let room = Room::of(settings);
+        let rows = index::rows(settings.max_addresses);
         let loaded =
             Self::over(&pins, settings, features, trace).and_then(|(mut serving, explaining)| {
-                Ok((Maps::take(&mut serving, room)?, serving, explaining))
+                Ok((Maps::take(&mut serving, room, rows)?, serving, explaining))
             });
         match loaded {
             Ok((maps, serving, explaining)) => Ok(Self {

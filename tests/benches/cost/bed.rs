@@ -7,6 +7,7 @@ use std::path::{Path, PathBuf};
 use std::rc::Rc;
 
 use anycast_common::Reason;
+use anycast_common::abi::index::shift;
 use anycast_common::abi::{self, Counters, global, map};
 use anycast_common::bench::{Kept, SHORT_WORDS, WORDS, name};
 use anyhow::{Context as _, bail, ensure};
@@ -171,8 +172,10 @@ impl Bed {
             }
             Program::Anycast => {
                 let mut loader = self.filled(tables)?.loader(tables);
+                let shift = shift(tables.rows());
                 let ebpf = loader
                     .override_global(global::FEATURES, &features, true)
+                    .override_global(global::INDEX_SHIFT, &shift, true)
                     .load(&self.object)?;
                 Loaded::load(ebpf, abi::PROGRAM)?
             }

@@ -9,6 +9,7 @@ use anycast_common::abi::{
     PortRange, SCOPE_BITS, Service, UP, map, policy,
 };
 use anycast_tests::packet::NODE_MAC;
+use anycast_userspace::dataplane::index::{Index, rows};
 use anycast_userspace::dataplane::records;
 use anyhow::Context as _;
 use aya::maps::lpm_trie::Key;
@@ -44,6 +45,8 @@ pub(crate) mod service {
 }
 
 const LAST_SERVICE: Number = service::EXCEEDED;
+/// `dataplane.max_addresses` unless set.
+const DEFAULT_ADDRESSES: u32 = 65_536;
 /// Addresses that no case but the spread ones is about, from here on.
 pub(crate) const FURTHER: Ipv4Addr = Ipv4Addr::new(10, 0, 0, 0);
 /// The interface that BPF_PROG_TEST_RUN takes frames to come in by: the loopback.
@@ -70,6 +73,20 @@ impl Tables {
         further: 10,
         denied: 1,
     };
+
+    const fn addresses(self) -> u32 {
+        self.further + LAST_SERVICE as u32 + 1
+    }
+
+    /// Rows of the index: as the daemon has them by default, and more where that many addresses ask for it.
+    pub(crate) const fn rows(self) -> u32 {
+        let addresses = self.addresses();
+        rows(if addresses > DEFAULT_ADDRESSES {
+            addresses
+        } else {
+            DEFAULT_ADDRESSES
+        })
+    }
 }
 
 /// Pinned maps with content. Removed when dropped.
@@ -86,6 +103,7 @@ impl Filled {
         filled.addresses(tables)?;
         // The other maps are created with the object, once it is loaded over those that are there.
         let mut ebpf = filled.loader(tables).load(object)?;
+        index(&ebpf, tables)?;
         services(&mut ebpf)?;
         lists(&mut ebpf, tables)?;
         Ok(filled)
@@ -96,6 +114,8 @@ impl Filled {
         let mut loader = EbpfLoader::new();
         loader
             .btf(None)
+            .map_max_entries(map::INDEX_V4, tables.rows())
+            .map_max_entries(map::INDEX_V6, tables.rows())
             .map_max_entries(map::LIST_V4, tables.denied + 1);
         for name in MAPS {
             loader.map_pin_path(name, self.directory.join(name));
@@ -108,7 +128,7 @@ impl Filled {
     }
 
     fn addresses(&self, tables: Tables) -> anyhow::Result<()> {
-        let room = tables.further + u32::from(LAST_SERVICE) + 1;
+        let room = tables.addresses();
         let flags = BPF_F_NO_PREALLOC | BPF_F_ZERO_SEED;
         let mut v4 = HashMap::<MapData, AddressV4, Owner>::create(room, flags)?;
         let mut v6 = HashMap::<MapData, AddressV6, Owner>::create(room, flags)?;
@@ -131,6 +151,22 @@ impl Filled {
         v6.pin(self.directory.join(map::ADDRESSES_V6))?;
         Ok(())
     }
+}
+
+/// The services' addresses first, so that they have places: what it costs where there was none left is in the cases
+/// of addresses at random.
+fn index(ebpf: &Ebpf, tables: Tables) -> anyhow::Result<()> {
+    let map = |name| ebpf.map(name).with_context(|| format!("no map {name}"));
+    let index = Index::over(map(map::INDEX_V4)?, map(map::INDEX_V6)?, tables.rows())?;
+    for number in 1..=LAST_SERVICE {
+        index.set(frames::v4(number).into(), number.into());
+        index.set(frames::v6(number).into(), number.into());
+    }
+    for place in 0..tables.further {
+        let address = Ipv4Addr::from(u32::from(FURTHER) + place);
+        index.set(address.into(), service::DOWN.into());
+    }
+    Ok(())
 }
 
 fn services(ebpf: &mut Ebpf) -> anyhow::Result<()> {
@@ -177,6 +213,8 @@ impl Drop for Filled {
 const MAPS: &[&str] = &[
     map::ADDRESSES_V4,
     map::ADDRESSES_V6,
+    map::INDEX_V4,
+    map::INDEX_V6,
     map::SERVICES,
     map::COUNTERS,
     map::BUCKETS,

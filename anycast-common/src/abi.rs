@@ -67,6 +67,8 @@ pub mod global {
     pub const FEATURES: &str = "FEATURES";
     /// How far a hash is shifted to a row of the index ([`super::index::shift`]).
     pub const INDEX_SHIFT: &str = "INDEX_SHIFT";
+    /// Nanoseconds of a tick of the kernel's, by which the limits are kept.
+    pub const TICK_NS: &str = "TICK_NS";
     /// One of how many verdicts is logged, on each CPU; in the tracing object alone.
     pub const TRACE_EVERY: &str = "TRACE_EVERY";
 }

@@ -75,3 +75,7 @@ pub(crate) static FEATURES: Global<u64> = Global::new(feature::ALL);
 
 #[unsafe(no_mangle)]
 pub(crate) static INDEX_SHIFT: Global<u32> = Global::new(index::shift(ROWS));
+
+/// That of a kernel with 250 ticks a second, as most distributions build it.
+#[unsafe(no_mangle)]
+pub(crate) static TICK_NS: Global<u32> = Global::new(4_000_000);

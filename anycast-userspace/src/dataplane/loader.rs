@@ -7,6 +7,8 @@ use anycast_common::abi::{self, feature, global, map};
 use aya::maps::Map;
 use aya::programs::{ProgramError, Xdp};
 use aya::{Ebpf, EbpfLoader, VerifierLogLevel};
+use nix::sys::time::TimeValLike as _;
+use nix::time::{ClockId, clock_getres};
 
 use super::desired::Ids;
 use super::error::DataPlaneError;
@@ -49,6 +51,15 @@ pub(super) enum Purpose {
 /// How often a load that a signal has interrupted is tried.
 const TRIES: usize = 5;
 
+/// Nanoseconds of a tick of this kernel: what its coarse clock advances by.
+fn tick_ns() -> Result<u32, DataPlaneError> {
+    let tick = clock_getres(ClockId::CLOCK_MONOTONIC_COARSE).map_err(|errno| {
+        DataPlaneError::Load(format!("the kernel does not tell its tick: {errno}"))
+    })?;
+    u32::try_from(tick.num_nanoseconds())
+        .map_err(|_| DataPlaneError::Load(format!("the kernel's tick is {tick}")))
+}
+
 /// Loads a program. The verifier gives up with EAGAIN when a signal is pending, and wants to be asked again.
 fn load(program: &mut Xdp) -> Result<(), ProgramError> {
     for _ in 1..TRIES {
@@ -87,6 +98,7 @@ impl Loaded {
         };
         let rows = index::rows(settings.max_addresses);
         let shift = shift(rows);
+        let tick = tick_ns()?;
         let mut loader = EbpfLoader::new();
         loader
             // The program has no CO-RE relocations.
@@ -106,7 +118,8 @@ impl Loaded {
             .map_max_entries(map::LIST_V6, settings.max_prefixes)
             .map_max_entries(map::INTERFACES, settings.max_interfaces)
             .override_global(global::FEATURES, &features, true)
-            .override_global(global::INDEX_SHIFT, &shift, true);
+            .override_global(global::INDEX_SHIFT, &shift, true)
+            .override_global(global::TICK_NS, &tick, true);
         let every;
         let object = match purpose {
             Purpose::Serve | Purpose::Explain => crate::OBJECT,

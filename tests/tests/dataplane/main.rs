@@ -9,6 +9,7 @@ mod differential;
 mod full;
 mod icmp;
 mod identity;
+mod index;
 mod judge;
 mod limits;
 mod live;

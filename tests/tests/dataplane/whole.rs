@@ -1,7 +1,7 @@
 //! The data plane as a whole: loading, maps, counting.
 
 use crate::support::{Bed, ip, settings};
-use crate::tools::bpftool;
+use crate::tools::{bpftool, dump};
 use anycast_common::Reason;
 use anycast_tests::packet::Frame;
 use anycast_userspace::config::dataplane::DataPlane as Settings;
@@ -172,8 +172,10 @@ fn resync_repairs_what_others_changed() {
         "2",
         "10",
     ]);
-    assert!(bed.plane().prove(ip("192.0.2.10")).is_err());
+    let held = || dump(&pin, "ADDRESSES_V4").as_array().unwrap().len();
+    assert_eq!(held(), 1);
     assert_eq!(bed.plane().resync().unwrap(), 1);
+    assert_eq!(held(), 2);
     assert_eq!(
         bed.plane().prove(ip("192.0.2.10")).unwrap().reason,
         Reason::Echo

@@ -1,7 +1,7 @@
 //! Socket options that no safe crate offers: the keys of `keys`, GTSM, the ICMPv6 filter; and what `vlan` asks
 //! of a device.
 //!
-//! The only `unsafe` code of this crate outside the map ABI: each function is one system call with
+//! Here `unsafe` code is allowed: each function is one system call with
 //! a pointer to a value that outlives it. It decides nothing; callers say what to set.
 
 mod keys;

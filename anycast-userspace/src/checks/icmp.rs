@@ -66,7 +66,7 @@ impl IcmpProbe {
     }
 
     pub(super) async fn run(&self) -> Outcome {
-        every(&self.targets, |target| self.one(target)).await
+        every(&self.targets, |target| self.one(*target)).await
     }
 
     async fn one(&self, target: SocketAddr) -> Result<Cow<'static, str>, Failure> {

@@ -37,7 +37,7 @@ impl NtpProbe {
     }
 
     pub(super) async fn run(&self) -> Outcome {
-        every(&self.targets, |target| self.one(target)).await
+        every(&self.targets, |target| self.one(*target)).await
     }
 
     async fn one(&self, target: SocketAddr) -> Result<Cow<'static, str>, Failure> {

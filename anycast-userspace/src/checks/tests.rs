@@ -34,6 +34,7 @@ fn start(check: &Check, addresses: &[IpAddr]) -> (RunningChecks, mpsc::Receiver<
         service: 3,
         name: "service",
         addresses,
+        started: tokio::time::Instant::now().into_std(),
     };
     (
         spawn(&subject, std::slice::from_ref(check), &sender),

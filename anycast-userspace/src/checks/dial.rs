@@ -2,12 +2,12 @@
 //! been delivered, and answered by the kernel, when the call that sent it returns.
 
 use std::io;
-use std::net::{SocketAddr, TcpStream as StdTcpStream};
+use std::net::{SocketAddr, TcpStream as StdTcpStream, UdpSocket as StdUdpSocket};
 use std::time::Duration;
 
 use nix::errno::Errno;
 use socket2::{Domain, Protocol, Socket, Type};
-use tokio::net::{TcpStream, UdpSocket};
+use tokio::net::TcpStream;
 
 use super::probe::Failure;
 use super::prompt::Prompt;
@@ -25,8 +25,12 @@ pub(super) async fn connect(target: SocketAddr) -> Result<Prompt, Failure> {
     let socket = open(target)?;
     // The handshake's last ACK goes with the first words: a segment less, and the server wakes once.
     socket.set_tcp_quickack(false)?;
-    let stream = register(dial(socket, target)?, target).await?;
-    Ok(Prompt::new(stream))
+    let dialled = dial(socket, target)?;
+    if dialled.accepted {
+        not_itself(dialled.socket.local_addr()?.as_socket(), target)?;
+        return Ok(Prompt::apart(dialled.socket.into()));
+    }
+    register(dialled, target).await.map(Prompt::heard)
 }
 
 /// Whether a connection is accepted. Where that is known at once, the runtime does not hear of the socket.
@@ -39,7 +43,7 @@ pub(super) async fn knock(target: SocketAddr) -> Result<(), Failure> {
 }
 
 /// A socket with a port of its own that has sent `datagram` to `target`, and hears from nobody else.
-pub(super) fn send(target: SocketAddr, datagram: &[u8]) -> io::Result<UdpSocket> {
+pub(super) fn send(target: SocketAddr, datagram: &[u8]) -> io::Result<StdUdpSocket> {
     let kind = Type::DGRAM.nonblocking();
     let socket = Socket::new(Domain::for_address(target), kind, Some(Protocol::UDP))?;
     send_by(socket, target, datagram)
@@ -50,11 +54,11 @@ pub(super) fn send_by(
     socket: Socket,
     target: SocketAddr,
     datagram: &[u8],
-) -> io::Result<UdpSocket> {
+) -> io::Result<StdUdpSocket> {
     socket.connect(&target.into())?;
     // Nothing was sent before: there is room for it.
     socket.send(datagram)?;
-    UdpSocket::from_std(socket.into())
+    Ok(socket.into())
 }
 
 fn open(target: SocketAddr) -> io::Result<Socket> {

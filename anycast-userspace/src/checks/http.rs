@@ -106,10 +106,8 @@ impl HttpProbe {
             .max_buf_size(HEAD_LIMIT)
             .handshake(TokioIo::new(stream))
             .await?;
-        let answer = async {
-            let response = sender.send_request(request.clone()).await?;
-            self.judge(response).await
-        };
+        let response = sender.send_request(request.clone());
+        let answer = async { self.judge(response.await?).await };
         // The connection does the I/O; its errors reach the exchange by themselves. It is reset at the end, so
         // nothing is gained by an orderly shutdown before.
         let driver = async {
@@ -117,8 +115,10 @@ impl HttpProbe {
             std::future::pending::<Infallible>().await
         };
         tokio::select! {
-            result = answer => result,
+            // What arrives is judged in the same turn.
+            biased;
             never = driver => match never {},
+            result = answer => result,
         }
     }
 

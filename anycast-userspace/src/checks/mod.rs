@@ -17,6 +17,7 @@
 //! - When the receiver is gone the tasks end.
 
 mod address;
+mod answers;
 mod combine;
 mod dial;
 mod dns;

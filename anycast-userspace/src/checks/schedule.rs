@@ -10,7 +10,7 @@
 use std::time::{Duration, Instant};
 
 /// Between two moments at which checks fall due. It divides the intervals that people write.
-const TICK: Duration = Duration::from_millis(5);
+const TICK: Duration = Duration::from_millis(10);
 
 /// The times of one check.
 #[derive(Debug, Clone, Copy)]

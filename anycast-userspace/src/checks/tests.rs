@@ -1,5 +1,6 @@
 //! Checks against small servers that misbehave, on the loopback interface.
 
+mod closing;
 mod dns;
 mod exec;
 mod grpc;

@@ -7,6 +7,7 @@ use domain::base::{Message, MessageBuilder};
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 
 use super::{Asked, malformed, protocol};
+use crate::checks::answers::Answers;
 use crate::checks::dial::{connect, send};
 use crate::checks::probe::Failure;
 use crate::config::check::DnsTransport;
@@ -59,15 +60,16 @@ async fn over_udp(
     target: SocketAddr,
     query: &Message<Vec<u8>>,
 ) -> Result<Message<Vec<u8>>, Failure> {
-    let socket = send(target, query.as_slice())?;
+    let mut answers = Answers::to(send(target, query.as_slice())?);
     loop {
-        let mut buffer = Vec::with_capacity(usize::from(PAYLOAD_SIZE));
-        let length = socket.recv_buf(&mut buffer).await?;
+        let mut buffer = vec![0; usize::from(PAYLOAD_SIZE)];
+        let length = answers.next(&mut buffer).await?;
         if length < HEADER_LENGTH {
             return Err(protocol(format!(
                 "a datagram of {length} bytes is no DNS message"
             )));
         }
+        buffer.truncate(length);
         let answer = Message::from_octets(buffer).map_err(malformed)?;
         if answer.header().id() == query.header().id() {
             return Ok(answer);

@@ -23,14 +23,15 @@ pub(super) fn unknown(config: &Config) -> Vec<(String, String)> {
 }
 
 fn of_service(index: usize, service: &Service) -> impl Iterator<Item = (String, &str)> {
-    let users = |list: &'static str, users: Vec<Option<&'_ str>>| {
-        users.into_iter().enumerate().filter_map(move |(at, user)| {
+    let of_checks = service.checks.iter().map(user_of).enumerate();
+    let of_hooks = service.hooks.iter().map(|hook| hook.user.as_deref());
+    let of_checks = of_checks.map(|(at, user)| ("checks", at, user));
+    let of_hooks = of_hooks.enumerate().map(|(at, user)| ("hooks", at, user));
+    of_checks
+        .chain(of_hooks)
+        .filter_map(move |(list, at, user)| {
             Some((format!("services[{index}].{list}[{at}].user"), user?))
         })
-    };
-    let of_checks = service.checks.iter().map(user_of).collect();
-    let of_hooks = service.hooks.iter().map(|hook| hook.user.as_deref());
-    users("checks", of_checks).chain(users("hooks", of_hooks.collect()))
 }
 
 fn user_of(check: &Check) -> Option<&str> {

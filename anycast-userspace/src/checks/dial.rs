@@ -147,7 +147,8 @@ mod tests {
         socket.listen(0).expect("a listener");
         let address = socket.local_addr().expect("its address").as_socket();
         let address = address.expect("an IP address");
-        let _first = connect(address).await.expect("the first is accepted");
+        let first = open(address).and_then(|socket| dial(socket, address));
+        assert!(first.as_ref().expect("a connection").accepted);
         let second = open(address).and_then(|socket| dial(socket, address));
         let second = second.expect("a connection");
         assert!(!second.accepted, "the queue is full");

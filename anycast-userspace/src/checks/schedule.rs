@@ -117,7 +117,7 @@ fn nanos(count: u128) -> Duration {
 mod tests {
     use std::time::{Duration, Instant};
 
-    use super::{Schedule, TICK, Timing, seed};
+    use super::{Schedule, TICK, Timing, seed, spread};
 
     const SECOND: Duration = Duration::from_secs(1);
 
@@ -194,14 +194,16 @@ mod tests {
     fn whatever_falls_due_within_a_tick_falls_due_at_once() {
         let start = Instant::now();
         for check in 0..100 {
-            let timing = Timing {
-                jitter: SECOND / 10,
-                ..timing()
-            };
-            let mut schedule = Schedule::new(timing, check, start);
+            let mut schedule = Schedule::new(timing(), check, start);
             for run in 0..20 {
                 let since = schedule.due() - start;
-                assert_eq!(since.as_nanos() % TICK.as_nanos(), 0, "{check} {run}");
+                assert_eq!(since.as_nanos() % TICK.as_nanos(), 0, "{check}: {since:?}");
+                let jitter = spread(check, run, SECOND / 10);
+                assert_eq!(
+                    jitter.as_nanos() % TICK.as_nanos(),
+                    0,
+                    "{check}: {jitter:?}"
+                );
                 schedule.advance(run % 7 > 2, schedule.due() + TICK / 3);
             }
         }

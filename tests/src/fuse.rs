@@ -5,7 +5,6 @@ use std::fs::{File, OpenOptions};
 use std::io::{self, Read as _, Write as _};
 use std::os::fd::AsRawFd as _;
 use std::path::{Path, PathBuf};
-use std::sync::mpsc;
 use std::thread;
 
 use nix::mount::{MntFlags, MsFlags, mount, umount2};
@@ -25,7 +24,6 @@ const BUFFER: usize = 64 * 1024;
 #[derive(Debug)]
 pub struct Silence {
     directory: PathBuf,
-    asked: mpsc::Receiver<()>,
 }
 
 impl Silence {
@@ -49,18 +47,10 @@ impl Silence {
             MsFlags::MS_NOSUID | MsFlags::MS_NODEV,
             Some(options.as_str()),
         )?;
-        let (tell, asked) = mpsc::channel();
-        thread::spawn(move || read_all(device, &tell));
+        thread::spawn(move || read_all(device));
         Ok(Self {
             directory: directory.to_owned(),
-            asked,
         })
-    }
-
-    /// Waits until somebody has asked for something.
-    pub fn wait_until_asked(&self) {
-        // The reader ends only with the mount.
-        let _ = self.asked.recv();
     }
 }
 
@@ -73,7 +63,7 @@ impl Drop for Silence {
 }
 
 /// Answers INIT, and reads everything else.
-fn read_all(mut device: File, tell: &mpsc::Sender<()>) {
+fn read_all(mut device: File) {
     let mut request = vec![0; BUFFER];
     while let Ok(length) = device.read(&mut request) {
         if length < REQUEST_HEADER {
@@ -82,8 +72,6 @@ fn read_all(mut device: File, tell: &mpsc::Sender<()>) {
         let operation = u32::from_ne_bytes([request[4], request[5], request[6], request[7]]);
         if operation == FUSE_INIT {
             let _ = device.write_all(&init_answer(&request[8..16]));
-        } else {
-            let _ = tell.send(());
         }
     }
 }

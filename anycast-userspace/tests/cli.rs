@@ -57,6 +57,34 @@ fn a_bad_configuration_ends_with_2_and_names_file_line_and_field() {
 }
 
 #[test]
+fn a_user_that_this_host_does_not_know_is_warned_of_with_its_place_and_the_file_is_good() {
+    let config = file(&format!(
+        "{GOOD}[[services.checks]]\nname = \"c\"\ntype = \"exec\"\ncommand = [\"true\"]\nuser = \"nobody-here\"\n\
+         [[services.hooks]]\ncommand = [\"true\"]\nuser = \"root\"\n\
+         [[services.hooks]]\ncommand = [\"true\"]\nuser = \"nor-here\"\n"
+    ));
+    let path = config.path().to_str().unwrap();
+    let output = anycast(&["check-config", path]);
+    assert_eq!(output.status.code(), Some(0), "{}", stderr(&output));
+    let said = stderr(&output);
+    let lines: Vec<_> = said.lines().collect();
+    let [check, hook] = &lines[..] else {
+        panic!("{said}")
+    };
+    assert!(
+        check.starts_with(&format!("{path}:13:"))
+            && check.contains(
+                "services[0].checks[0].user: warning: this host has no user `nobody-here`"
+            ),
+        "{check}"
+    );
+    assert!(
+        hook.starts_with(&format!("{path}:19:")) && hook.contains("services[0].hooks[1].user"),
+        "{hook}"
+    );
+}
+
+#[test]
 fn what_the_maps_have_no_room_for_is_refused_before_anything_runs_with_the_setting_s_place() {
     let small = |settings: &str| {
         GOOD.replace(

@@ -1,8 +1,11 @@
 //! The configurations that the documentation shows are valid, and its tables leave no option out.
 
+use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::Command;
+
+use serde_json::Value;
 
 /// The blocks that are marked as configurations, with their first lines' numbers. Those of lists are indented; what
 /// is only a part of a configuration is marked `toml-part`.
@@ -210,4 +213,99 @@ fn every_configuration_in_the_documentation_is_valid() {
         }
     }
     assert!(seen >= 6, "only {seen} configurations were found");
+}
+
+/// The words in backticks.
+fn code(text: &str) -> impl Iterator<Item = &str> {
+    text.split('`').skip(1).step_by(2)
+}
+
+/// The options that words in backticks name; a quoted one is a value.
+fn options_in(text: &str) -> BTreeSet<String> {
+    code(text)
+        .filter(|word| !word.starts_with('"'))
+        .map(str::to_owned)
+        .collect()
+}
+
+/// What the page says of each type's options: those of its row and those that it shares with the others.
+fn described_options(page: &str) -> BTreeMap<String, BTreeSet<String>> {
+    let (_, table) = page
+        .split_once("Each type's options, besides those that all but `listener` share (")
+        .expect("the table of options");
+    let (shared, table) = table.split_once(';').expect("what all share");
+    let (of_listener, table) = table.split_once("):").expect("what a listener check has");
+    let (_, of_listener) = of_listener.split_once("has").expect("what it has");
+    let rows = table.lines().skip_while(|line| !line.starts_with('|'));
+    let rows = rows.skip(2).take_while(|line| line.starts_with('|'));
+    rows.map(|row| {
+        let cells: Vec<_> = row.split('|').collect();
+        let name = code(cells[1]).next().expect("a type");
+        let common = match name {
+            "listener" => of_listener,
+            "tls" => "",
+            _ => shared,
+        };
+        let own = options_in(cells[2]);
+        (
+            name.to_owned(),
+            own.into_iter().chain(options_in(common)).collect(),
+        )
+    })
+    .collect()
+}
+
+/// The schema that a property's own one refers to, where it is a table.
+fn table_of<'a>(schema: &'a Value, property: &'a Value) -> Option<&'a Value> {
+    let any_of = property["anyOf"].as_array();
+    let alternatives = any_of.map_or(std::slice::from_ref(property), Vec::as_slice);
+    alternatives.iter().find_map(|alternative| {
+        let name = alternative["$ref"].as_str()?.strip_prefix("#/$defs/")?;
+        let table = &schema["$defs"][name];
+        table["properties"].is_object().then_some(table)
+    })
+}
+
+fn keys(table: &Value) -> impl Iterator<Item = (&String, &Value)> {
+    table["properties"].as_object().into_iter().flatten()
+}
+
+/// What the schema has: the options of each type of check and of `tls`; what other tables hold, with those that hold them.
+fn real_options(schema: &Value) -> BTreeMap<String, BTreeSet<String>> {
+    let mut options: BTreeMap<String, BTreeSet<String>> = BTreeMap::new();
+    for variant in schema["oneOf"].as_array().expect("the types of checks") {
+        let kind = variant["properties"]["type"]["const"].as_str();
+        let kind = kind.expect("a type");
+        let own = table_of(schema, variant);
+        for (option, property) in keys(variant).chain(own.into_iter().flat_map(keys)) {
+            if option == "type" {
+                continue;
+            }
+            options
+                .entry(kind.to_owned())
+                .or_default()
+                .insert(option.clone());
+            let holder = if option == "tls" { "tls" } else { kind };
+            let held = table_of(schema, property).into_iter().flat_map(keys);
+            let held = held.map(|(option, _)| option.clone());
+            options.entry(holder.to_owned()).or_default().extend(held);
+        }
+    }
+    options
+}
+
+#[test]
+fn the_page_of_checks_names_every_option_of_each_type_and_no_other() {
+    let page = fs::read_to_string(docs().join("checks.md")).expect("a page");
+    let schema = schemars::schema_for!(anycast_userspace::config::Check);
+    let schema = serde_json::to_value(schema).expect("JSON");
+    let (described, real) = (described_options(&page), real_options(&schema));
+    assert_eq!(
+        described.keys().collect::<Vec<_>>(),
+        real.keys().collect::<Vec<_>>()
+    );
+    for (kind, options) in &real {
+        assert_eq!(described[kind], *options, "`{kind}`");
+        assert!(kind == "tls" || options.contains("name"), "{options:?}");
+    }
 }

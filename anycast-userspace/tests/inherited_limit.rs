@@ -48,6 +48,7 @@ async fn a_command_that_uses_up_its_descriptors_finds_the_limit_of_before_and_di
         service: 0,
         name: "service",
         addresses: &addresses,
+        started: std::time::Instant::now(),
     };
     let running = spawn(&subject, &checks, &sender);
     let mut seen = [0; 2];

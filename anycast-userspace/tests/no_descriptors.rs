@@ -41,6 +41,7 @@ async fn checks_that_find_no_free_descriptor_fail_with_that_reason_and_recover()
         service: 0,
         name: "service",
         addresses: &addresses,
+        started: std::time::Instant::now(),
     };
     let running = spawn(&subject, &checks, &sender);
     for _ in 0..4 {

@@ -32,6 +32,7 @@ async fn what_a_command_leaves_behind_is_reaped_where_it_becomes_our_child() {
         service: 0,
         name: "service",
         addresses: &[IpAddr::V4(Ipv4Addr::LOCALHOST)],
+        started: std::time::Instant::now(),
     };
     let _running = spawn(&subject, &checks, &sender);
     for _ in &checks {

@@ -6,6 +6,7 @@
 
 pub mod clock;
 pub mod feed;
+pub mod fuse;
 pub mod interrupt;
 pub mod lab;
 pub mod lease;

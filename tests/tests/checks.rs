@@ -160,6 +160,7 @@ impl Watched {
             service: 0,
             name: "service",
             addresses: &[LOOPBACK],
+            started: std::time::Instant::now(),
         };
         Self {
             _running: spawn(&subject, &checks, &sender),

@@ -75,6 +75,7 @@ async fn measure(services: usize, duration: Duration) -> ExitCode {
     let node = Node::start(&config).await;
     servers.scrape(node.metrics);
     let (sender, reports) = mpsc::channel(REPORT_DEPTH);
+    let started = Instant::now();
     let _running: Vec<_> = config
         .services
         .iter()
@@ -85,6 +86,7 @@ async fn measure(services: usize, duration: Duration) -> ExitCode {
                 service: index,
                 name: &service.name,
                 addresses: &service.addresses,
+                started,
             };
             spawn(&subject, &service.checks, &sender)
         })
@@ -132,18 +134,24 @@ impl Tap {
     async fn collect(&mut self, duration: Duration) -> Vec<Run> {
         let mut seen = Vec::new();
         let end = tokio::time::Instant::now() + duration;
-        while let Ok(Some(report)) = tokio::time::timeout_at(end, self.reports.recv()).await {
-            seen.push(Run {
-                passed: report.outcome.passed(),
-                late: report.late,
-                took: report.took,
-            });
-            self.controller
-                .send(report)
-                .await
-                .expect("the controller runs");
+        let mut taken = Vec::with_capacity(REPORT_DEPTH);
+        loop {
+            let reports = self.reports.recv_many(&mut taken, REPORT_DEPTH);
+            if tokio::time::timeout_at(end, reports).await.is_err() {
+                return seen;
+            }
+            for report in taken.drain(..) {
+                seen.push(Run {
+                    passed: report.outcome.passed(),
+                    late: report.late,
+                    took: report.took,
+                });
+                self.controller
+                    .send(report)
+                    .await
+                    .expect("the controller runs");
+            }
         }
-        seen
     }
 }
 

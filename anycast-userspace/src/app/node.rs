@@ -304,6 +304,7 @@ impl Node {
     }
 
     fn start_checks(&mut self, config: &Config, reports: &mpsc::Sender<checks::Report>) {
+        let started = tokio::time::Instant::now().into_std();
         self.checks = config
             .services
             .iter()
@@ -314,6 +315,7 @@ impl Node {
                     service: index,
                     name: &service.name,
                     addresses: &service.addresses,
+                    started,
                 };
                 checks::spawn(&subject, service.running_checks(), reports)
             })

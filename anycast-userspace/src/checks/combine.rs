@@ -1,6 +1,6 @@
 //! One run against several targets at once: every one of them must pass.
 
-use std::borrow::Cow;
+use std::borrow::{Borrow, Cow};
 use std::net::SocketAddr;
 
 use futures_util::stream::{FuturesUnordered, StreamExt as _};
@@ -9,11 +9,9 @@ use super::probe::Failure;
 use crate::health::{FailureKind, Outcome};
 
 /// Runs `one` against each target. The first failure ends the run and is its outcome; it names its target.
-pub(super) async fn every<'a, F>(
-    targets: &'a [SocketAddr],
-    one: impl Fn(SocketAddr) -> F + 'a,
-) -> Outcome
+pub(super) async fn every<'a, T, F>(targets: &'a [T], one: impl Fn(&'a T) -> F + 'a) -> Outcome
 where
+    T: Borrow<SocketAddr>,
     F: Future<Output = Result<Cow<'static, str>, Failure>>,
 {
     match targets {
@@ -21,12 +19,12 @@ where
             FailureKind::Unreachable,
             "the service has no address to check",
         ),
-        [target] => outcome(*target, one(*target).await),
+        [target] => outcome(target, one(target).await),
         many => {
             let one = &one;
             let runs = many
                 .iter()
-                .map(|target| async move { outcome(*target, one(*target).await) });
+                .map(|target| async move { outcome(target, one(target).await) });
             first_failure(runs.collect()).await
         }
     }
@@ -44,10 +42,16 @@ async fn first_failure(mut runs: FuturesUnordered<impl Future<Output = Outcome>>
     passed.unwrap_or_else(|| Outcome::pass(""))
 }
 
-fn outcome(target: SocketAddr, result: Result<Cow<'static, str>, Failure>) -> Outcome {
+fn outcome(
+    target: &impl Borrow<SocketAddr>,
+    result: Result<Cow<'static, str>, Failure>,
+) -> Outcome {
     match result {
         Ok(detail) => Outcome::pass(detail),
-        Err(failure) => Outcome::fail(failure.kind, format!("{target}: {}", failure.detail)),
+        Err(failure) => Outcome::fail(
+            failure.kind,
+            format!("{}: {}", target.borrow(), failure.detail),
+        ),
     }
 }
 
@@ -59,11 +63,14 @@ mod tests {
     async fn the_first_failure_ends_the_run_whatever_the_others_do() {
         let [silent, refusing]: [SocketAddr; 2] =
             ["192.0.2.1:80", "[2001:db8::1]:80"].map(|text| text.parse().expect("an address"));
-        let one = |target: SocketAddr| async move {
-            if target == silent {
-                std::future::pending::<()>().await;
+        let one = |target: &SocketAddr| {
+            let is_silent = *target == silent;
+            async move {
+                if is_silent {
+                    std::future::pending::<()>().await;
+                }
+                Err(Failure::new(FailureKind::Refused, "refused"))
             }
-            Err(Failure::new(FailureKind::Refused, "refused"))
         };
         for targets in [[silent, refusing], [refusing, silent]] {
             let outcome = every(&targets, one).await;

@@ -2,14 +2,15 @@
 //! been delivered, and answered by the kernel, when the call that sent it returns.
 
 use std::io;
-use std::net::{SocketAddr, TcpStream as StdTcpStream};
+use std::net::{SocketAddr, TcpStream as StdTcpStream, UdpSocket as StdUdpSocket};
 use std::time::Duration;
 
 use nix::errno::Errno;
 use socket2::{Domain, Protocol, Socket, Type};
-use tokio::net::{TcpStream, UdpSocket};
+use tokio::net::TcpStream;
 
 use super::probe::Failure;
+use super::prompt::Prompt;
 use crate::health::FailureKind;
 
 /// A connection that was asked for.
@@ -18,15 +19,23 @@ struct Dialled {
     accepted: bool,
 }
 
-/// Connects. The connection leaves no TIME_WAIT behind: it is reset when it is dropped, so that frequent checks do
-/// not use up the ephemeral ports.
-pub(super) async fn connect(target: SocketAddr) -> Result<TcpStream, Failure> {
-    register(dial(target)?, target).await
+/// Connects, for one who speaks first. The connection leaves no TIME_WAIT behind: it is reset when it is dropped, so
+/// that frequent checks do not use up the ephemeral ports.
+pub(super) async fn connect(target: SocketAddr) -> Result<Prompt, Failure> {
+    let socket = open(target)?;
+    // The handshake's last ACK goes with the first words: a segment less, and the server wakes once.
+    socket.set_tcp_quickack(false)?;
+    let dialled = dial(socket, target)?;
+    if dialled.accepted {
+        not_itself(dialled.socket.local_addr()?.as_socket(), target)?;
+        return Ok(Prompt::apart(dialled.socket.into()));
+    }
+    register(dialled, target).await.map(Prompt::heard)
 }
 
 /// Whether a connection is accepted. Where that is known at once, the runtime does not hear of the socket.
 pub(super) async fn knock(target: SocketAddr) -> Result<(), Failure> {
-    let dialled = dial(target)?;
+    let dialled = dial(open(target)?, target)?;
     if dialled.accepted {
         return not_itself(dialled.socket.local_addr()?.as_socket(), target);
     }
@@ -34,7 +43,7 @@ pub(super) async fn knock(target: SocketAddr) -> Result<(), Failure> {
 }
 
 /// A socket with a port of its own that has sent `datagram` to `target`, and hears from nobody else.
-pub(super) fn send(target: SocketAddr, datagram: &[u8]) -> io::Result<UdpSocket> {
+pub(super) fn send(target: SocketAddr, datagram: &[u8]) -> io::Result<StdUdpSocket> {
     let kind = Type::DGRAM.nonblocking();
     let socket = Socket::new(Domain::for_address(target), kind, Some(Protocol::UDP))?;
     send_by(socket, target, datagram)
@@ -45,17 +54,21 @@ pub(super) fn send_by(
     socket: Socket,
     target: SocketAddr,
     datagram: &[u8],
-) -> io::Result<UdpSocket> {
+) -> io::Result<StdUdpSocket> {
     socket.connect(&target.into())?;
     // Nothing was sent before: there is room for it.
     socket.send(datagram)?;
-    UdpSocket::from_std(socket.into())
+    Ok(socket.into())
 }
 
-fn dial(target: SocketAddr) -> io::Result<Dialled> {
+fn open(target: SocketAddr) -> io::Result<Socket> {
     let kind = Type::STREAM.nonblocking();
     let socket = Socket::new(Domain::for_address(target), kind, Some(Protocol::TCP))?;
     socket.set_linger(Some(Duration::ZERO))?;
+    Ok(socket)
+}
+
+fn dial(socket: Socket, target: SocketAddr) -> io::Result<Dialled> {
     let accepted = is_accepted(socket.connect(&target.into()))?
         // Asked again, connect(2) says how it went.
         || is_accepted(socket.connect(&target.into()))?;
@@ -114,9 +127,10 @@ mod tests {
     #[test]
     fn on_this_host_it_is_known_at_once_whether_a_connection_is_accepted() {
         let (listener, address) = listener();
-        assert!(dial(address).expect("a connection").accepted);
+        let dialled = |address| dial(open(address)?, address);
+        assert!(dialled(address).expect("a connection").accepted);
         drop(listener);
-        let refused = dial(address).map(|dialled| dialled.accepted);
+        let refused = dialled(address).map(|dialled| dialled.accepted);
         assert_eq!(
             refused.map_err(|error| error.kind()),
             Err(ErrorKind::ConnectionRefused)
@@ -133,8 +147,10 @@ mod tests {
         socket.listen(0).expect("a listener");
         let address = socket.local_addr().expect("its address").as_socket();
         let address = address.expect("an IP address");
-        let _first = connect(address).await.expect("the first is accepted");
-        let second = dial(address).expect("a connection");
+        let first = open(address).and_then(|socket| dial(socket, address));
+        assert!(first.as_ref().expect("a connection").accepted);
+        let second = open(address).and_then(|socket| dial(socket, address));
+        let second = second.expect("a connection");
         assert!(!second.accepted, "the queue is full");
         let (taken, _) = socket.accept().expect("the first");
         register(second, address).await.expect("it is accepted now");

@@ -33,6 +33,8 @@ pub(super) struct DnsProbe {
 
 struct Wanted {
     question: Asked,
+    /// The query, but for its id.
+    query: Message<Vec<u8>>,
     rcodes: Vec<OptRcode>,
 }
 
@@ -49,8 +51,12 @@ impl Wanted {
             .iter()
             .map(|code| OptRcode::from_str(code).map_err(|()| format!("{code}: no response code")))
             .collect::<Result<_, _>>()?;
+        let question = Question::new(name, record, class);
+        let query = query(&question, check.recursion, check.nsid.is_some())
+            .map_err(|_| "the query does not fit into a message")?;
         Ok(Self {
-            question: Question::new(name, record, class),
+            question,
+            query,
             rcodes,
         })
     }
@@ -68,17 +74,14 @@ impl DnsProbe {
 
     pub(super) async fn run(&self) -> Outcome {
         match &self.wanted {
-            Ok(wanted) => every(&self.targets, |target| self.one(target, wanted)).await,
+            Ok(wanted) => every(&self.targets, |target| self.one(*target, wanted)).await,
             Err(error) => Outcome::fail(FailureKind::Resource, error.clone()),
         }
     }
 
     async fn one(&self, target: SocketAddr, wanted: &Wanted) -> Result<Cow<'static, str>, Failure> {
-        let query = query(
-            &wanted.question,
-            self.check.recursion,
-            self.check.nsid.is_some(),
-        )?;
+        let mut query = wanted.query.clone();
+        query.header_mut().set_random_id();
         let Some(reference) = &self.check.serial else {
             let answer = ask(target, &query, self.check.transport).await?;
             return self.judge(&answer, wanted);

@@ -60,7 +60,7 @@ impl GrpcProbe {
     }
 
     pub(super) async fn run(&self) -> Outcome {
-        every(&self.targets, |target| self.one(target)).await
+        every(&self.targets, |target| self.one(*target)).await
     }
 
     async fn one(&self, target: SocketAddr) -> Result<Cow<'static, str>, Failure> {
@@ -68,7 +68,7 @@ impl GrpcProbe {
         match &self.tls {
             None => {
                 // HTTP/2 begins with several writes that wait for no answer.
-                stream.set_nodelay(true)?;
+                stream.set_nodelay()?;
                 self.call(stream, self.origin("http", target)?).await
             }
             Some(tls) => {

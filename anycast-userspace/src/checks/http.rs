@@ -2,7 +2,7 @@
 
 mod search;
 
-use std::borrow::Cow;
+use std::borrow::{Borrow, Cow};
 use std::convert::Infallible;
 use std::net::SocketAddr;
 use std::time::Duration;
@@ -33,8 +33,21 @@ pub(super) const USER_AGENT: &str = concat!("anycast/", env!("CARGO_PKG_VERSION"
 
 pub(super) struct HttpProbe {
     check: HttpCheck,
-    targets: Vec<SocketAddr>,
+    targets: Vec<Target>,
     tls: Option<TlsProbe>,
+}
+
+/// An address, and what it is sent.
+struct Target {
+    address: SocketAddr,
+    /// An error when the settings make no request.
+    request: http::Result<Request<Empty<Bytes>>>,
+}
+
+impl Borrow<SocketAddr> for Target {
+    fn borrow(&self) -> &SocketAddr {
+        &self.address
+    }
 }
 
 impl HttpProbe {
@@ -44,7 +57,13 @@ impl HttpProbe {
             .unwrap_or(if check.tls.is_some() { 443 } else { 80 });
         let host = check.host.as_deref().map(without_port);
         Self {
-            targets: targets(check.target, subject, port),
+            targets: targets(check.target, subject, port)
+                .into_iter()
+                .map(|address| Target {
+                    address,
+                    request: request(check, address),
+                })
+                .collect(),
             tls: check.tls.as_ref().map(|tls| TlsProbe::new(tls, host)),
             check: check.clone(),
         }
@@ -54,22 +73,32 @@ impl HttpProbe {
         every(&self.targets, |target| self.one(target)).await
     }
 
-    async fn one(&self, target: SocketAddr) -> Result<Cow<'static, str>, Failure> {
-        let stream = connect(target).await?;
+    async fn one(&self, target: &Target) -> Result<Cow<'static, str>, Failure> {
+        let request = target.request.as_ref().map_err(|error| {
+            Failure::new(
+                FailureKind::Resource,
+                format!("no such request can be sent: {error}"),
+            )
+        })?;
+        let stream = connect(target.address).await?;
         match &self.tls {
-            None => self.exchange(stream, target).await,
+            None => self.exchange(stream, request).await,
             Some(tls) => {
                 // Much larger than an exchange without TLS.
                 let exchange = async {
-                    let stream = tls.handshake(stream, target.ip()).await?;
-                    self.exchange(stream, target).await
+                    let stream = tls.handshake(stream, target.address.ip()).await?;
+                    self.exchange(stream, request).await
                 };
                 Box::pin(exchange).await
             }
         }
     }
 
-    async fn exchange<S>(&self, stream: S, target: SocketAddr) -> Result<Cow<'static, str>, Failure>
+    async fn exchange<S>(
+        &self,
+        stream: S,
+        request: &Request<Empty<Bytes>>,
+    ) -> Result<Cow<'static, str>, Failure>
     where
         S: AsyncRead + AsyncWrite + Unpin,
     {
@@ -77,10 +106,8 @@ impl HttpProbe {
             .max_buf_size(HEAD_LIMIT)
             .handshake(TokioIo::new(stream))
             .await?;
-        let answer = async {
-            let response = sender.send_request(self.request(target)?).await?;
-            self.judge(response).await
-        };
+        let response = sender.send_request(request.clone());
+        let answer = async { self.judge(response.await?).await };
         // The connection does the I/O; its errors reach the exchange by themselves. It is reset at the end, so
         // nothing is gained by an orderly shutdown before.
         let driver = async {
@@ -88,38 +115,11 @@ impl HttpProbe {
             std::future::pending::<Infallible>().await
         };
         tokio::select! {
-            result = answer => result,
+            // What arrives is judged in the same turn.
+            biased;
             never = driver => match never {},
+            result = answer => result,
         }
-    }
-
-    fn request(&self, target: SocketAddr) -> Result<Request<Empty<Bytes>>, Failure> {
-        let host = match &self.check.host {
-            Some(host) => Cow::Borrowed(host.as_str()),
-            None => Cow::Owned(target.to_string()),
-        };
-        let mut request = Request::builder()
-            .method(self.check.method.as_str())
-            .uri(self.check.path.as_str());
-        for (name, value) in [
-            (header::HOST, host.as_ref()),
-            (header::USER_AGENT, USER_AGENT),
-            (header::CONNECTION, "close"),
-        ] {
-            let mut configured = self.check.headers.keys();
-            if !configured.any(|other| other.eq_ignore_ascii_case(name.as_str())) {
-                request = request.header(name, value);
-            }
-        }
-        for (name, value) in &self.check.headers {
-            request = request.header(name, value);
-        }
-        request.body(Empty::new()).map_err(|error| {
-            Failure::new(
-                FailureKind::Resource,
-                format!("no such request can be sent: {error}"),
-            )
-        })
     }
 
     async fn judge(&self, response: Response<Incoming>) -> Result<Cow<'static, str>, Failure> {
@@ -188,6 +188,30 @@ impl HttpProbe {
         }
         Ok(())
     }
+}
+
+fn request(check: &HttpCheck, target: SocketAddr) -> http::Result<Request<Empty<Bytes>>> {
+    let host = match &check.host {
+        Some(host) => Cow::Borrowed(host.as_str()),
+        None => Cow::Owned(target.to_string()),
+    };
+    let mut request = Request::builder()
+        .method(check.method.as_str())
+        .uri(check.path.as_str());
+    for (name, value) in [
+        (header::HOST, host.as_ref()),
+        (header::USER_AGENT, USER_AGENT),
+        (header::CONNECTION, "close"),
+    ] {
+        let mut configured = check.headers.keys();
+        if !configured.any(|other| other.eq_ignore_ascii_case(name.as_str())) {
+            request = request.header(name, value);
+        }
+    }
+    for (name, value) in &check.headers {
+        request = request.header(name, value);
+    }
+    request.body(Empty::new())
 }
 
 fn mismatch(detail: String) -> Failure {

@@ -7,6 +7,7 @@ use std::sync::atomic::{AtomicU16, Ordering};
 
 use anycast_common::checksum;
 use socket2::{Domain, Protocol, Socket, Type};
+use tokio::net::UdpSocket;
 
 use super::Subject;
 use super::combine::every;
@@ -66,7 +67,7 @@ impl IcmpProbe {
     }
 
     pub(super) async fn run(&self) -> Outcome {
-        every(&self.targets, |target| self.one(target)).await
+        every(&self.targets, |target| self.one(*target)).await
     }
 
     async fn one(&self, target: SocketAddr) -> Result<Cow<'static, str>, Failure> {
@@ -75,6 +76,7 @@ impl IcmpProbe {
         let (socket, raw) = open(&echo)?;
         socket.set_nonblocking(true)?;
         let socket = send_by(socket, target, &message(&echo, self.identifier, sequence))?;
+        let socket = UdpSocket::from_std(socket)?;
         let mut buffer = vec![0; BUFFER];
         loop {
             let length = socket.recv(&mut buffer).await?;

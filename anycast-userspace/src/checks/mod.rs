@@ -12,11 +12,12 @@
 //!   no further run: a result is never lost, none is older than one run, and each check holds at most
 //!   one report. Runs that fell due in the meantime merge into one.
 //! - Due times follow from a fixed grid, so they do not drift; where a check lies on its grid, and its
-//!   jitter, follow from the names of node, service and check.
+//!   jitter, follow from the names of node, service and check. Those that lie close together are due together.
 //! - A run that reaches its timeout is dropped, with its sockets, and counts as failed.
 //! - When the receiver is gone the tasks end.
 
 mod address;
+mod answers;
 mod combine;
 mod dial;
 mod dns;
@@ -28,6 +29,7 @@ mod icmp;
 mod io_failure;
 mod ntp;
 mod probe;
+mod prompt;
 mod schedule;
 mod tcp;
 mod tls;
@@ -79,6 +81,8 @@ pub struct Subject<'a> {
     pub name: &'a str,
     /// The Service Addresses. A check without a target of its own goes to the first of each family.
     pub addresses: &'a [IpAddr],
+    /// From when the runs are timed: one moment for all checks of the process.
+    pub started: Instant,
 }
 
 /// The tasks of one service's checks; dropping it stops them.
@@ -102,7 +106,6 @@ pub fn spawn(
     checks: &[Check],
     reports: &mpsc::Sender<Report>,
 ) -> RunningChecks {
-    let now = tokio::time::Instant::now().into_std();
     let mut tasks = JoinSet::new();
     for (index, check) in checks.iter().enumerate() {
         let common = check.common();
@@ -115,14 +118,14 @@ pub fn spawn(
             probe,
             timeout: common.timeout(),
             results: RiseFall::new(common.rise, common.fall),
-            schedule: schedule_of(&common, subject, now),
+            schedule: schedule_of(&common, subject),
         };
         tasks.spawn(runner.run(reports.clone()));
     }
     RunningChecks { tasks }
 }
 
-fn schedule_of(common: &Common<'_>, subject: &Subject<'_>, now: Instant) -> Schedule {
+fn schedule_of(common: &Common<'_>, subject: &Subject<'_>) -> Schedule {
     let timing = schedule::Timing {
         interval: common.interval,
         fast_interval: common.fast_interval(),
@@ -132,7 +135,7 @@ fn schedule_of(common: &Common<'_>, subject: &Subject<'_>, now: Instant) -> Sche
     Schedule::new(
         timing,
         schedule::seed([subject.node, subject.name, common.name]),
-        now,
+        subject.started,
     )
 }
 

@@ -4,6 +4,8 @@ use std::borrow::Cow;
 use std::net::SocketAddr;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
+use tokio::net::UdpSocket;
+
 use super::Subject;
 use super::combine::every;
 use super::dial::send;
@@ -37,7 +39,7 @@ impl NtpProbe {
     }
 
     pub(super) async fn run(&self) -> Outcome {
-        every(&self.targets, |target| self.one(target)).await
+        every(&self.targets, |target| self.one(*target)).await
     }
 
     async fn one(&self, target: SocketAddr) -> Result<Cow<'static, str>, Failure> {
@@ -45,7 +47,8 @@ impl NtpProbe {
         let mut query = [0; LENGTH];
         query[0] = CLIENT;
         query[40..].copy_from_slice(&sent.to_be_bytes());
-        let socket = send(target, &query)?;
+        // The moment of its arrival counts: the answer is waited for, not looked for between others.
+        let socket = UdpSocket::from_std(send(target, &query)?)?;
         let mut buffer = [0; 512];
         loop {
             let length = socket.recv(&mut buffer).await?;

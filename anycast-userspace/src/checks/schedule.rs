@@ -3,8 +3,14 @@
 //! A check has a grid: points one interval apart, whose offset follows from its seed, so that many
 //! checks spread over the interval. While its results make no verdict it runs at the fast interval
 //! instead, and returns to the same grid afterwards.
+//!
+//! Offsets are whole ticks since the start that all checks share: what is due within one tick is due together, and
+//! one wake of the process serves it all.
 
 use std::time::{Duration, Instant};
+
+/// Between two moments at which checks fall due. It divides the intervals that people write.
+const TICK: Duration = Duration::from_millis(10);
 
 /// The times of one check.
 #[derive(Debug, Clone, Copy)]
@@ -29,13 +35,13 @@ pub(super) struct Schedule {
 }
 
 impl Schedule {
-    /// The first run falls within `splay` from now.
-    pub(super) fn new(timing: Timing, seed: u64, now: Instant) -> Self {
-        let base = now + spread(seed, 0, timing.splay);
+    /// The first run falls within `splay` from the start.
+    pub(super) fn new(timing: Timing, seed: u64, started: Instant) -> Self {
+        let base = started + spread(seed, 0, timing.splay);
         Self {
             timing,
             seed,
-            origin: now + spread(seed, 0, timing.interval),
+            origin: started + spread(seed, 0, timing.interval),
             base,
             due: base,
             run: 0,
@@ -92,14 +98,15 @@ pub(super) fn seed(names: [&str; 3]) -> u64 {
         })
 }
 
-/// A share of `window` that follows from the seed and the run's number.
+/// A share of `window`, in whole ticks, that follows from the seed and the run's number.
 fn spread(seed: u64, run: u64, window: Duration) -> Duration {
     // The finalizer of SplitMix64: neighbouring inputs give unrelated outputs.
     let mut mixed = seed.wrapping_add(run.wrapping_mul(0x9e37_79b9_7f4a_7c15));
     mixed = (mixed ^ (mixed >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
     mixed = (mixed ^ (mixed >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
     mixed ^= mixed >> 31;
-    nanos((window.as_nanos() * u128::from(mixed)) >> 64)
+    let share = (window.as_nanos() * u128::from(mixed)) >> 64;
+    nanos(share - share % TICK.as_nanos())
 }
 
 fn nanos(count: u128) -> Duration {
@@ -110,7 +117,7 @@ fn nanos(count: u128) -> Duration {
 mod tests {
     use std::time::{Duration, Instant};
 
-    use super::{Schedule, Timing, seed};
+    use super::{Schedule, TICK, Timing, seed, spread};
 
     const SECOND: Duration = Duration::from_secs(1);
 
@@ -180,6 +187,25 @@ mod tests {
                 (50..200).contains(&count),
                 "{count} of 1000 in tenth {tenth}"
             );
+        }
+    }
+
+    #[test]
+    fn whatever_falls_due_within_a_tick_falls_due_at_once() {
+        let start = Instant::now();
+        for check in 0..100 {
+            let mut schedule = Schedule::new(timing(), check, start);
+            for run in 0..20 {
+                let since = schedule.due() - start;
+                assert_eq!(since.as_nanos() % TICK.as_nanos(), 0, "{check}: {since:?}");
+                let jitter = spread(check, run, SECOND / 10);
+                assert_eq!(
+                    jitter.as_nanos() % TICK.as_nanos(),
+                    0,
+                    "{check}: {jitter:?}"
+                );
+                schedule.advance(run % 7 > 2, schedule.due() + TICK / 3);
+            }
         }
     }
 

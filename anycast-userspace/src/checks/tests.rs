@@ -1,5 +1,6 @@
 //! Checks against small servers that misbehave, on the loopback interface.
 
+mod closing;
 mod dns;
 mod exec;
 mod grpc;
@@ -34,6 +35,7 @@ fn start(check: &Check, addresses: &[IpAddr]) -> (RunningChecks, mpsc::Receiver<
         service: 3,
         name: "service",
         addresses,
+        started: tokio::time::Instant::now().into_std(),
     };
     (
         spawn(&subject, std::slice::from_ref(check), &sender),

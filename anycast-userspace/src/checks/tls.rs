@@ -11,12 +11,12 @@ use rustls::client::danger::ServerCertVerifier;
 use rustls::crypto::CryptoProvider;
 use rustls::pki_types::ServerName;
 use rustls::{ClientConfig, Error};
-use tokio::net::TcpStream;
 use tokio_rustls::TlsConnector;
 use tokio_rustls::client::TlsStream;
 
 use super::io_failure;
 use super::probe::Failure;
+use super::prompt::Prompt;
 use crate::config::check::Tls;
 use crate::health::FailureKind;
 use authorities::{Authorities, Chain};
@@ -62,12 +62,12 @@ impl TlsProbe {
     /// Completes the handshake over a fresh connection; `address` names the server where nothing else does.
     pub(super) async fn handshake(
         &self,
-        stream: TcpStream,
+        stream: Prompt,
         address: IpAddr,
-    ) -> Result<TlsStream<TcpStream>, Failure> {
+    ) -> Result<TlsStream<Prompt>, Failure> {
         // A client's last handshake message and its first request are two writes without an answer
         // between them; without TLS the first write is the whole request.
-        stream.set_nodelay(true)?;
+        stream.set_nodelay()?;
         let connector = self.connector().await?;
         let name = match &self.settings.server_name {
             None => ServerName::IpAddress(address.into()),

@@ -5,6 +5,7 @@
 
 mod render;
 mod render_routes;
+mod users;
 
 use std::io::{self, IsTerminal as _, Write as _};
 use std::num::NonZeroU32;
@@ -195,6 +196,9 @@ fn check_config(args: &CheckConfig) -> anyhow::Result<()> {
         return print(&serde_json::to_string_pretty(&schema)?);
     };
     let config = app::load(file)?;
+    if let Err(doubts) = Config::load_with(file, users::unknown) {
+        eprintln!("{doubts}");
+    }
     let addresses: usize = config
         .services
         .iter()

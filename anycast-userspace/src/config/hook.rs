@@ -7,7 +7,7 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use super::Span;
-use super::rules::{has_no_nul, names_a_program, not_zero};
+use super::rules::{has_no_nul, names_a_program, names_a_user, not_zero};
 use crate::state::ServiceState;
 
 /// A command run after a transition of its service, in a process group of its own and without a shell.
@@ -29,7 +29,7 @@ pub struct Hook {
     #[serde(default = "ten_seconds")]
     pub timeout: Span,
     /// User to run as, with that user's group alone (default: the daemon's).
-    #[garde(inner(length(min = 1)))]
+    #[garde(inner(length(min = 1), custom(names_a_user)))]
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub user: Option<String>,
 }

@@ -9,6 +9,16 @@ pub(super) fn has_no_nul<C>(text: &str, _: &C) -> garde::Result {
     Ok(())
 }
 
+/// What passwd(5) can hold as a name. Whether there is such a user is the target machine's to say.
+pub(super) fn names_a_user<C>(name: &str, _: &C) -> garde::Result {
+    if name.contains([':', '\n', '\0']) {
+        return Err(garde::Error::new(format!(
+            "{name:?} names no user: no name has a colon, a line break or a NUL"
+        )));
+    }
+    Ok(())
+}
+
 pub(super) fn not_zero<C>(span: &Span, _: &C) -> garde::Result {
     if span.0.is_zero() {
         return Err(garde::Error::new("0s is no time at all"));

@@ -184,7 +184,7 @@ impl Controller {
                 () = until(beat) => self.beat(),
                 Some(report) = self.channels.maps.recv() => self.on_map_report(report),
                 Some(report) = self.channels.peers.recv() => self.on_peer_report(report),
-                Some(report) = self.channels.checks.recv() => self.on_check(report),
+                Some(report) = self.channels.checks.recv() => self.on_checks(report),
                 Some(report) = self.channels.files.recv() => self.on_file(report),
                 Some(call) = self.channels.calls.recv() => self.on_call(call),
                 Some(scrape) = self.channels.scrapes.recv() => self.answer_scrape(scrape),

@@ -12,7 +12,22 @@ use crate::events::{EventKind, monotonic_ns_at};
 use crate::health::{HealthVerdict, Reason, Transition};
 use crate::planes::{MapReport, PeerNews, PeerReport};
 
+/// How many results of checks are taken before anything else is looked at.
+const CHECKS_AT_ONCE: usize = 32;
+
 impl Controller {
+    /// Takes a result and those that wait behind it. What one of them changes is published before the next.
+    pub(super) fn on_checks(&mut self, first: Report) {
+        self.on_check(first);
+        for _ in 1..CHECKS_AT_ONCE {
+            self.publish();
+            let Ok(next) = self.channels.checks.try_recv() else {
+                return;
+            };
+            self.on_check(next);
+        }
+    }
+
     pub(super) fn on_check(&mut self, report: Report) {
         let now = Instant::now();
         let Some(service) = self.services.get_mut(report.service) else {

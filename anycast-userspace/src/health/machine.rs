@@ -96,18 +96,17 @@ impl Health {
         if record.results.on_result(outcome.passed()) {
             record.since = now;
         }
-        record.last = Some((outcome.clone(), now));
-        let in_a_row = record.results.streak();
-        let name = Arc::clone(&self.settings.checks[check].name);
-        self.evaluate(
-            Reason::Check {
-                check,
-                name,
-                in_a_row,
-                outcome,
-            },
-            now,
-        )
+        record.last = Some((outcome, now));
+        let to = self.changed(now)?;
+        let record = &self.records[check];
+        let (outcome, _) = record.last.clone()?;
+        let reason = Reason::Check {
+            check,
+            name: Arc::clone(&self.settings.checks[check].name),
+            in_a_row: record.results.streak(),
+            outcome,
+        };
+        Some(self.turn(to, reason, now))
     }
 
     /// Takes the verdict of another service; changes nothing if this one does not need it.
@@ -123,8 +122,9 @@ impl Health {
             .iter()
             .position(|needed| **needed == *name)?;
         self.needed[index] = verdict;
+        let to = self.changed(now)?;
         let name = Arc::clone(&self.settings.needs[index]);
-        self.evaluate(Reason::Need { name, verdict }, now)
+        Some(self.turn(to, Reason::Need { name, verdict }, now))
     }
 
     /// Does what time alone decides; due at [`Health::deadline`].
@@ -138,7 +138,8 @@ impl Health {
         } else {
             Reason::HoldDownOver
         };
-        self.evaluate(reason, now)
+        let to = self.changed(now)?;
+        Some(self.turn(to, reason, now))
     }
 
     /// When `on_time` has something to do, if no result comes before.
@@ -204,11 +205,13 @@ impl Health {
             })
     }
 
-    fn evaluate(&mut self, reason: Reason, now: Instant) -> Option<Transition> {
+    /// The verdict that is due, where it is another.
+    fn changed(&self, now: Instant) -> Option<HealthVerdict> {
         let to = self.wanted(now);
-        if to == self.verdict {
-            return None;
-        }
+        (to != self.verdict).then_some(to)
+    }
+
+    fn turn(&mut self, to: HealthVerdict, reason: Reason, now: Instant) -> Transition {
         let from = std::mem::replace(&mut self.verdict, to);
         self.since = now;
         let withdrawn = from.is_serving() && !to.is_serving();
@@ -218,12 +221,12 @@ impl Health {
         if withdrawn && let Some(penalty) = &mut self.penalty {
             penalty.on_withdrawal(now);
         }
-        Some(Transition {
+        Transition {
             from,
             to,
             reason,
             at: now,
-        })
+        }
     }
 
     fn wanted(&self, now: Instant) -> HealthVerdict {

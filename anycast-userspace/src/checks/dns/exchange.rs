@@ -7,40 +7,31 @@ use domain::base::{Message, MessageBuilder};
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 
 use super::{Asked, malformed, protocol};
+use crate::checks::answers::Answers;
 use crate::checks::dial::{connect, send};
 use crate::checks::probe::Failure;
 use crate::config::check::DnsTransport;
-use crate::health::FailureKind;
 
 /// Offered with EDNS (RFC 6891 §6.2.5); the value that operators agreed on to avoid fragments.
 const PAYLOAD_SIZE: u16 = 1232;
 /// Length of a message without any section (RFC 1035 §4.1.1).
 const HEADER_LENGTH: usize = 12;
 
-/// The query, with EDNS; `nsid` asks for the server's identifier (RFC 5001).
+/// The query, with EDNS; `nsid` asks for the server's identifier (RFC 5001). Every run gives it an id of its own.
 pub(super) fn query(
     question: &Asked,
     recursion: bool,
     nsid: bool,
-) -> Result<Message<Vec<u8>>, Failure> {
-    let too_long = |_: PushError| {
-        Failure::new(
-            FailureKind::Resource,
-            "the query does not fit into a message",
-        )
-    };
+) -> Result<Message<Vec<u8>>, PushError> {
     let mut builder = MessageBuilder::new_vec();
-    builder.header_mut().set_random_id();
     builder.header_mut().set_rd(recursion);
     let mut builder = builder.question();
-    builder.push(question).map_err(too_long)?;
+    builder.push(question)?;
     let mut builder = builder.additional();
-    builder
-        .opt(|opt| {
-            opt.set_udp_payload_size(PAYLOAD_SIZE);
-            if nsid { opt.client_nsid() } else { Ok(()) }
-        })
-        .map_err(too_long)?;
+    builder.opt(|opt| {
+        opt.set_udp_payload_size(PAYLOAD_SIZE);
+        if nsid { opt.client_nsid() } else { Ok(()) }
+    })?;
     Ok(builder.into_message())
 }
 
@@ -69,10 +60,10 @@ async fn over_udp(
     target: SocketAddr,
     query: &Message<Vec<u8>>,
 ) -> Result<Message<Vec<u8>>, Failure> {
-    let socket = send(target, query.as_slice())?;
+    let mut answers = Answers::to(send(target, query.as_slice())?);
     loop {
         let mut buffer = vec![0; usize::from(PAYLOAD_SIZE)];
-        let length = socket.recv(&mut buffer).await?;
+        let length = answers.next(&mut buffer).await?;
         if length < HEADER_LENGTH {
             return Err(protocol(format!(
                 "a datagram of {length} bytes is no DNS message"

@@ -87,6 +87,7 @@ async fn a_full_channel_delays_a_check_and_loses_no_report() {
         service: 0,
         name: "service",
         addresses: &[LOOPBACK],
+        started: tokio::time::Instant::now().into_std(),
     };
     let _running = spawn(&subject, &[check.clone(), check], &sender);
     while sender.capacity() > 0 {

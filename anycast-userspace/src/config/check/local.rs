@@ -8,7 +8,7 @@ use serde::{Deserialize, Serialize};
 
 use super::check_type;
 use crate::config::paths::absolute;
-use crate::config::rules::{has_no_nul, names_a_program};
+use crate::config::rules::{has_no_nul, names_a_program, names_a_user};
 
 check_type! {
     /// A command whose exit code is the verdict. It runs in a process group of its own, without a
@@ -30,7 +30,7 @@ check_type! {
         #[serde(default = "slash")]
         pub directory: PathBuf,
         /// User to run as, with that user's group alone (default: the daemon's).
-        #[garde(inner(length(min = 1)))]
+        #[garde(inner(length(min = 1), custom(names_a_user)))]
         #[serde(default, skip_serializing_if = "Option::is_none")]
         pub user: Option<String>,
         /// Exit codes that pass (default `[0]`); every other code, and a signal, fails.

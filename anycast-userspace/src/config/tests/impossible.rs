@@ -341,6 +341,13 @@ fn what_a_peer_or_a_command_could_not_mean_is_refused() {
             "services[0].hooks[0].command",
             "names no program",
         ),
+        (
+            SERVICE,
+            "hooks = [{ command = [\"true\"], user = \"a:b\" }]",
+            22,
+            "services[0].hooks[0].user",
+            "names no user",
+        ),
     ]);
     all_are_taken(&[
         (

@@ -30,9 +30,9 @@ pub(crate) fn judge<S: Span, W: Witness>(ctx: &XdpContext) -> u32 {
     if !W::SHORT_WAY {
         return judge_in_general::<S, W>(ctx.as_ptr().cast());
     }
-    let tables = KernelTables::new(ctx);
+    let tables = KernelTables::<true>::new(ctx);
     match quick(&frame, &tables) {
-        Some(verdict) => finish::<S, W>(ctx, frame, &tables, verdict),
+        Some(verdict) => finish::<S, W, _>(ctx, frame, &tables, verdict),
         None => judge_in_general::<S, W>(ctx.as_ptr().cast()),
     }
 }
@@ -42,17 +42,17 @@ pub(crate) fn judge<S: Span, W: Witness>(ctx: &XdpContext) -> u32 {
 fn judge_in_general<S: Span, W: Witness>(ctx: *mut xdp_md) -> u32 {
     let ctx = XdpContext::new(ctx);
     let frame = Frame::<S>::new(&ctx);
-    let tables = KernelTables::new(&ctx);
+    let tables = KernelTables::<false>::new(&ctx);
     let verdict = general(&frame, &tables);
-    finish::<S, W>(&ctx, frame, &tables, verdict)
+    finish::<S, W, _>(&ctx, frame, &tables, verdict)
 }
 
 /// Answers and counts.
 #[inline(always)]
-fn finish<S: Span, W: Witness>(
+fn finish<S: Span, W: Witness, const INDEXED: bool>(
     ctx: &XdpContext,
     mut frame: Frame<'_, S>,
-    tables: &KernelTables<'_>,
+    tables: &KernelTables<'_, INDEXED>,
     verdict: Verdict,
 ) -> u32 {
     let length = frame.length();

@@ -9,7 +9,11 @@ use crate::tables::KernelTables;
 /// Counts a verdict about a frame of `length` bytes, or explains it where that is what the program
 /// was loaded for.
 #[inline(always)]
-pub(crate) fn record(tables: &KernelTables<'_>, verdict: &Verdict, length: usize) {
+pub(crate) fn record<const INDEXED: bool>(
+    tables: &KernelTables<'_, INDEXED>,
+    verdict: &Verdict,
+    length: usize,
+) {
     if tables.has(feature::EXPLAIN) {
         explain(verdict);
     } else {

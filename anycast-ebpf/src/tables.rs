@@ -19,15 +19,16 @@ use crate::maps::{
     INTERFACES, LIST_V4, LIST_V6, SERVICES, SOURCES_V4, SOURCES_V6, TICK_NS,
 };
 
-/// The maps of this program, as one packet sees them.
-pub(crate) struct KernelTables<'a> {
+/// The maps of this program, as one packet sees them; through the index where that is worth its instructions, of which
+/// the verifier walks through those behind either outcome.
+pub(crate) struct KernelTables<'a, const INDEXED: bool> {
     ctx: &'a XdpContext,
     features: u64,
     /// The slot of the address that was found last; written and read with the address counters alone.
     slot: UnsafeCell<MaybeUninit<u32>>,
 }
 
-impl<'a> KernelTables<'a> {
+impl<'a, const INDEXED: bool> KernelTables<'a, INDEXED> {
     #[inline(always)]
     pub(crate) fn new(ctx: &'a XdpContext) -> Self {
         let tables = Self {
@@ -173,10 +174,10 @@ macro_rules! admit_source {
     }};
 }
 
-impl Tables for KernelTables<'_> {
+impl<const INDEXED: bool> Tables for KernelTables<'_, INDEXED> {
     #[inline(always)]
     fn owner_v4(&self, address: &[u8; 4]) -> Option<Owner> {
-        if let Some(service) = self.indexed_v4(address) {
+        if INDEXED && let Some(service) = self.indexed_v4(address) {
             return Some(Owner { service, slot: 0 });
         }
         // SAFETY: the key is four bytes without alignment, as the address is. By reference, so that
@@ -189,7 +190,7 @@ impl Tables for KernelTables<'_> {
 
     #[inline(always)]
     fn owner_v6(&self, address: &[u8; 16]) -> Option<Owner> {
-        if let Some(service) = self.indexed_v6(address) {
+        if INDEXED && let Some(service) = self.indexed_v6(address) {
             return Some(Owner { service, slot: 0 });
         }
         // SAFETY: as in `owner_v4`, with sixteen bytes.

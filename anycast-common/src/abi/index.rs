@@ -110,7 +110,7 @@ mod tests {
     fn addresses_that_follow_each_other_share_few_rows() {
         let rows = 1024;
         let shift = shift(rows);
-        let v4 = |first: u32| (first..first + 1024).map(|ip| ip.to_be());
+        let v4 = |first: u32| (first..first + 1024).map(u32::to_be);
         let v6 = |first: u128, step: u128| {
             (0..1024).map(move |place| {
                 let octets = (first + step * place).to_be_bytes();

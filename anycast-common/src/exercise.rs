@@ -6,6 +6,7 @@ use std::vec::Vec;
 use crate::abi::{
     self, EVERY_SERVICE, EXEMPT, Limit, NO_SERVICE, PortRange, Service, feature, policy,
 };
+use crate::answer::{answer, answer_common};
 use crate::classify::{general, quick};
 use crate::host::{HostTables, IpNetwork};
 use crate::packet::SliceFrame;
@@ -57,12 +58,25 @@ fn agree(tables: &HostTables, frame: &[u8]) {
     let (short, long) = (tables.clone(), tables.clone());
     let after = if let Some(verdict) = quick(&slice, &short) {
         assert_eq!(verdict, general(&slice, &long), "{frame:02x?}");
+        answered_alike(tables, frame, verdict);
         &long
     } else {
         tables
     };
     assert_eq!(short.buckets, after.buckets, "{frame:02x?}");
     assert_eq!(short.sources, after.sources, "{frame:02x?}");
+}
+
+/// What the short way writes is what the general one writes.
+fn answered_alike(tables: &HostTables, frame: &[u8], verdict: Verdict) {
+    let (mut short, mut long) = (frame.to_vec(), frame.to_vec());
+    let one = answer_common(&mut SliceFrame::new(&mut short, frame.len()), verdict);
+    let other = answer(
+        &mut SliceFrame::new(&mut long, frame.len()),
+        tables,
+        verdict,
+    );
+    assert_eq!((one, short), (other, long), "{frame:02x?}");
 }
 
 /// Limits by two bits each: echo, packets, rejections, sources; 0 is none, else the burst.

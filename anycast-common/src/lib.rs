@@ -25,7 +25,7 @@ mod packet;
 mod tables;
 mod verdict;
 
-pub use answer::answer;
+pub use answer::{answer, answer_common};
 pub use classify::classify;
 pub use packet::{Packet, SliceFrame};
 pub use tables::Tables;

@@ -9,9 +9,8 @@ use crate::abi::Limit;
 /// both in nanoseconds of one monotonic clock.
 #[inline(always)]
 pub fn admit(arrival: &mut u64, now: u64, limit: &Limit) -> bool {
-    let window = limit.interval_ns * u64::from(limit.burst).saturating_sub(1);
     let expected = if *arrival > now { *arrival } else { now };
-    if expected - now > window {
+    if expected - now > limit.window_ns {
         return false;
     }
     *arrival = expected + limit.interval_ns;

@@ -17,6 +17,12 @@ pub trait Packet {
     /// As [`Packet::load`], for writing.
     fn load_mut<const N: usize>(&mut self, offset: usize) -> Option<&mut [u8; N]>;
 
+    /// As [`Packet::load_mut`], at the frame's start.
+    #[inline(always)]
+    fn front_mut<const N: usize>(&mut self) -> Option<&mut [u8; N]> {
+        self.load_mut(0)
+    }
+
     /// `value`, if it is at most `limit`: for offsets that come from a difference of lengths.
     #[inline(always)]
     fn within(value: usize, limit: usize) -> Option<usize> {
@@ -42,6 +48,21 @@ pub(crate) fn be16<const AT: usize, const N: usize>(bytes: &[u8; N]) -> u16 {
 pub(crate) fn field<const AT: usize, const M: usize, const N: usize>(bytes: &[u8; N]) -> &[u8; M] {
     const { assert!(AT + M <= N, "field beyond its header") };
     bytes[AT..].first_chunk().unwrap_or(const { &[0; M] })
+}
+
+/// As [`field`], for writing; never `None`.
+#[inline(always)]
+pub(crate) fn field_mut<const AT: usize, const M: usize, const N: usize>(
+    bytes: &mut [u8; N],
+) -> Option<&mut [u8; M]> {
+    const { assert!(AT + M <= N, "field beyond its header") };
+    bytes[AT..].first_chunk_mut()
+}
+
+/// The word at byte `AT` in the order of memory, which is all the same to a checksum (RFC 1071 §2 (B)).
+#[inline(always)]
+pub(crate) fn ne16<const AT: usize, const N: usize>(bytes: &[u8; N]) -> u16 {
+    u16::from_ne_bytes(*field::<AT, _, _>(bytes))
 }
 
 /// Writes `value` at byte `AT`; a header too short for it does not compile.

@@ -141,6 +141,17 @@ impl<S: Span> Packet for Frame<'_, S> {
     }
 
     #[inline(always)]
+    fn front_mut<const N: usize>(&mut self) -> Option<&mut [u8; N]> {
+        if self.data + N > self.end {
+            return None;
+        }
+        // SAFETY: data is never 0, as in `at`.
+        unsafe { core::hint::assert_unchecked(self.data != 0) };
+        // SAFETY: as in `load_mut`.
+        Some(unsafe { &mut *(self.data as *mut [u8; N]) })
+    }
+
+    #[inline(always)]
     fn within(value: usize, limit: usize) -> Option<usize> {
         // As for addresses: what is used must be what was compared.
         let value = advance(value, 0);

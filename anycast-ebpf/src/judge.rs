@@ -2,7 +2,7 @@
 
 use anycast_common::abi::Disposition;
 use anycast_common::classify::{general, quick};
-use anycast_common::{Packet as _, Verdict, answer};
+use anycast_common::{Packet as _, Verdict, answer, answer_common};
 use aya_ebpf::EbpfContext as _;
 use aya_ebpf::bindings::{xdp_action, xdp_md};
 use aya_ebpf::programs::XdpContext;
@@ -25,14 +25,18 @@ pub(crate) trait Witness {
 /// The short way for packets of the common kind; the others take the general one.
 #[inline(always)]
 pub(crate) fn judge<S: Span, W: Witness>(ctx: &XdpContext) -> u32 {
-    let frame = Frame::<S>::new(ctx);
+    let mut frame = Frame::<S>::new(ctx);
     W::see(&frame);
     if !W::SHORT_WAY {
         return judge_in_general::<S, W>(ctx.as_ptr().cast());
     }
     let tables = KernelTables::<true>::new(ctx);
     match quick(&frame, &tables) {
-        Some(verdict) => finish::<S, W, _>(ctx, frame, &tables, verdict),
+        Some(verdict) => {
+            let length = frame.length();
+            let verdict = answer_common(&mut frame, verdict);
+            finish::<W, _>(ctx, length, &tables, &verdict)
+        }
         None => judge_in_general::<S, W>(ctx.as_ptr().cast()),
     }
 }
@@ -41,24 +45,24 @@ pub(crate) fn judge<S: Span, W: Witness>(ctx: &XdpContext) -> u32 {
 #[inline(never)]
 fn judge_in_general<S: Span, W: Witness>(ctx: *mut xdp_md) -> u32 {
     let ctx = XdpContext::new(ctx);
-    let frame = Frame::<S>::new(&ctx);
+    let mut frame = Frame::<S>::new(&ctx);
     let tables = KernelTables::<false>::new(&ctx);
     let verdict = general(&frame, &tables);
-    finish::<S, W, _>(&ctx, frame, &tables, verdict)
+    let length = frame.length();
+    let verdict = answer(&mut frame, &tables, verdict);
+    finish::<W, _>(&ctx, length, &tables, &verdict)
 }
 
-/// Answers and counts.
+/// Counts a verdict about a frame that had `length` bytes.
 #[inline(always)]
-fn finish<S: Span, W: Witness, const INDEXED: bool>(
+fn finish<W: Witness, const INDEXED: bool>(
     ctx: &XdpContext,
-    mut frame: Frame<'_, S>,
+    length: usize,
     tables: &KernelTables<'_, INDEXED>,
-    verdict: Verdict,
+    verdict: &Verdict,
 ) -> u32 {
-    let length = frame.length();
-    let verdict = answer(&mut frame, tables, verdict);
-    record::record(tables, &verdict, length);
-    W::tell(ctx, &verdict, length);
+    record::record(tables, verdict, length);
+    W::tell(ctx, verdict, length);
     match verdict.disposition() {
         Disposition::Pass => xdp_action::XDP_PASS,
         Disposition::Drop => xdp_action::XDP_DROP,

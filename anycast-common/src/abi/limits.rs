@@ -4,30 +4,27 @@
 #[repr(C)]
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
 pub struct Limit {
-    /// Packets a second.
-    pub rate: u32,
-    /// Packets at once.
-    pub burst: u32,
-    /// Nanoseconds between packets at that rate.
+    /// Nanoseconds between packets at the limit's rate.
     pub interval_ns: u64,
+    /// Nanoseconds that packets may be ahead of the rate: what a burst takes up, but for its first packet.
+    pub window_ns: u64,
 }
 
 impl Limit {
     /// No limit.
     pub const NONE: Self = Self {
-        rate: 0,
-        burst: 0,
         interval_ns: 0,
+        window_ns: 0,
     };
 
     /// `rate` packets a second and `burst` at once; both at least 1.
     #[must_use]
     pub const fn new(rate: u32, burst: u32) -> Self {
         let rate = if rate == 0 { 1 } else { rate };
+        let interval_ns = 1_000_000_000 / rate as u64;
         Self {
-            rate,
-            burst: if burst == 0 { 1 } else { burst },
-            interval_ns: 1_000_000_000 / rate as u64,
+            interval_ns,
+            window_ns: interval_ns * burst.saturating_sub(1) as u64,
         }
     }
 

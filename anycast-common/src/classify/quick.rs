@@ -60,7 +60,11 @@ fn v4<P: Packet, T: Tables>(packet: &P, tables: &T) -> Option<Verdict> {
         fragment: Fragment::None,
     };
     let head = field::<TRANSPORT_V4, HEAD, _>(front);
-    by_service::<P, T, { TRANSPORT_V4 + TCP }>(packet, tables, owner, &datagram, head)
+    let answerable = || {
+        let header = field::<ETHERNET, { ipv4::HEADER }, _>(front);
+        !source::to_group(front) && source::answerable_v4(header)
+    };
+    by_service::<P, T, { TRANSPORT_V4 + TCP }>(packet, tables, owner, &datagram, head, answerable)
 }
 
 #[inline(always)]
@@ -92,10 +96,15 @@ fn v6<P: Packet, T: Tables>(packet: &P, tables: &T) -> Option<Verdict> {
         icmp: protocol::ICMPV6,
         fragment: Fragment::None,
     };
-    by_service::<P, T, { TRANSPORT_V6 + TCP }>(packet, tables, owner, &datagram, head)
+    let answerable = || {
+        let header = field::<ETHERNET, { ipv6::HEADER }, _>(front);
+        !source::to_group(front) && source::answerable_v6(header)
+    };
+    by_service::<P, T, { TRANSPORT_V6 + TCP }>(packet, tables, owner, &datagram, head, answerable)
 }
 
-/// The verdict about a packet to a Service Address. A TCP header would end at byte `TCP_END`.
+/// The verdict about a packet to a Service Address. A TCP header would end at byte `TCP_END`; `answerable` says
+/// whether its source is.
 #[inline(always)]
 fn by_service<P: Packet, T: Tables, const TCP_END: usize>(
     packet: &P,
@@ -103,6 +112,7 @@ fn by_service<P: Packet, T: Tables, const TCP_END: usize>(
     owner: Owner,
     datagram: &Datagram,
     head: &[u8; HEAD],
+    answerable: impl Fn() -> bool,
 ) -> Option<Verdict> {
     let id = owner.service;
     let service = tables.service(id)?;
@@ -125,7 +135,7 @@ fn by_service<P: Packet, T: Tables, const TCP_END: usize>(
     }
     // Whatever is left to others is left before the limits, which take a packet into account once.
     let verdict = if datagram.protocol == datagram.icmp {
-        echo(packet, id, datagram, head)?
+        echo(id, datagram, head, answerable)?
     } else {
         to_port(tables, id, service, datagram, be16::<2, _>(head))?
     };
@@ -137,18 +147,19 @@ fn by_service<P: Packet, T: Tables, const TCP_END: usize>(
 
 /// The verdict about ICMP, but for the limits.
 #[inline(always)]
-fn echo<P: Packet>(packet: &P, id: u32, datagram: &Datagram, head: &[u8; HEAD]) -> Option<Verdict> {
+fn echo(
+    id: u32,
+    datagram: &Datagram,
+    head: &[u8; HEAD],
+    answerable: impl Fn() -> bool,
+) -> Option<Verdict> {
     let (request, answer) = if datagram.is_v4() {
         (iana::icmp::ECHO_REQUEST, Answer::EchoV4(datagram.place()))
     } else {
         (iana::icmpv6::ECHO_REQUEST, Answer::EchoV6(datagram.place()))
     };
     let is_echo = *field::<0, 2, _>(head) == [request, 0];
-    (is_echo && source::answerable(packet, datagram)).then_some(Verdict::answer(
-        id,
-        Reason::Echo,
-        answer,
-    ))
+    (is_echo && answerable()).then_some(Verdict::answer(id, Reason::Echo, answer))
 }
 
 /// The verdict about a packet to a port, but for the limits.

@@ -126,37 +126,39 @@ fn prefix_v6(address: [u8; 16], length: u32) -> [u8; 16] {
 /// that was sent to this node alone (RFC 1122 §3.2.2). Whether to this interface is the link's to say.
 #[inline(always)]
 pub(super) fn answerable<P: Packet>(packet: &P, datagram: &Datagram) -> bool {
-    let to_group = packet.front::<1>().is_none_or(|[first]| first & 1 != 0);
-    if to_group {
+    if packet.front::<1>().is_none_or(to_group) {
         return false;
     }
     if datagram.is_v4() {
-        let Some(header) = packet.load::<{ ipv4::HEADER }>(datagram.network) else {
-            return false;
-        };
-        let source: [u8; 4] = *field::<12, _, _>(header);
-        answerable_v4(source) && source != *field::<16, 4, _>(header)
+        let header = packet.load::<{ ipv4::HEADER }>(datagram.network);
+        header.is_some_and(answerable_v4)
     } else {
-        let Some(header) = packet.load::<{ ipv6::HEADER }>(datagram.network) else {
-            return false;
-        };
-        let source: &[u8; 16] = field::<8, _, _>(header);
-        answerable_v6(source) && source != field::<24, 16, _>(header)
+        let header = packet.load::<{ ipv6::HEADER }>(datagram.network);
+        header.is_some_and(answerable_v6)
     }
 }
 
-/// Neither "this network", loopback, multicast nor reserved (RFC 6890, RFC 1122 §3.2.1.3).
+/// Whether a frame that starts so went to a group.
 #[inline(always)]
-fn answerable_v4(source: [u8; 4]) -> bool {
-    source[0] != 0 && source[0] != 127 && source[0] < 224
+pub(super) fn to_group<const N: usize>(front: &[u8; N]) -> bool {
+    let [first] = *field::<0, 1, _>(front);
+    first & 1 != 0
 }
 
-/// Neither unspecified, loopback nor multicast (RFC 4291 §2.4).
+/// Neither "this network", loopback, multicast nor reserved (RFC 6890, RFC 1122 §3.2.1.3), nor the destination.
 #[inline(always)]
-fn answerable_v6(source: &[u8; 16]) -> bool {
+pub(super) fn answerable_v4(header: &[u8; ipv4::HEADER]) -> bool {
+    let source: [u8; 4] = *field::<12, _, _>(header);
+    source[0] != 0 && source[0] != 127 && source[0] < 224 && source != *field::<16, 4, _>(header)
+}
+
+/// Neither unspecified, loopback nor multicast (RFC 4291 §2.4), nor the destination.
+#[inline(always)]
+pub(super) fn answerable_v6(header: &[u8; ipv6::HEADER]) -> bool {
+    let source: &[u8; 16] = field::<8, _, _>(header);
     let high = u64::from_be_bytes(*field::<0, 8, _>(source));
     let low = u64::from_be_bytes(*field::<8, 8, _>(source));
-    !(high == 0 && low <= 1) && source[0] != 0xff
+    !(high == 0 && low <= 1) && source[0] != 0xff && source != field::<24, 16, _>(header)
 }
 
 #[inline(always)]

@@ -18,7 +18,7 @@ use nix::sched::{CloneFlags, unshare};
 
 use crate::cases::{Case, Program, Wrapper};
 use crate::measure::{Run, Runner};
-use crate::peers;
+use crate::peers::{self, Peers};
 use crate::tables::{FURTHER, Filled, Tables};
 
 /// Where a new network namespace has its loopback, its only interface.
@@ -28,10 +28,17 @@ const TRIES: u32 = 5;
 
 /// A program in the kernel.
 pub(crate) struct Loaded {
-    ebpf: Ebpf,
-    program: &'static str,
+    origin: Origin,
     /// Keeps the interface that the program is attached to.
     _namespace: Option<OwnedFd>,
+}
+
+/// Where a program comes from.
+enum Origin {
+    /// An object, and the name of the program in it.
+    Object(Ebpf, &'static str),
+    /// A pin, whose program somebody else has loaded.
+    Pin(Xdp),
 }
 
 impl Loaded {
@@ -43,34 +50,57 @@ impl Loaded {
             .try_into()?;
         xdp.load()?;
         Ok(Self {
-            ebpf,
-            program,
+            origin: Origin::Object(ebpf, program),
+            _namespace: None,
+        })
+    }
+
+    /// Takes the program of a pin.
+    pub(crate) fn pinned(pin: &Path) -> anyhow::Result<Self> {
+        let program = Xdp::from_pin(pin, aya_obj::programs::XdpAttachType::Interface)
+            .with_context(|| format!("no XDP program is pinned at {}", pin.display()))?;
+        Ok(Self {
+            origin: Origin::Pin(program),
             _namespace: None,
         })
     }
 
     pub(crate) fn program(&self) -> anyhow::Result<&Xdp> {
-        let program = self.ebpf.program(self.program).context("was loaded")?;
-        Ok(program.try_into()?)
+        match &self.origin {
+            Origin::Object(ebpf, name) => {
+                let program = ebpf.program(name).context("was loaded")?;
+                Ok(program.try_into()?)
+            }
+            Origin::Pin(program) => Ok(program),
+        }
     }
 
     pub(crate) fn program_mut(&mut self) -> anyhow::Result<&mut Xdp> {
-        let program = self.ebpf.program_mut(self.program).context("was loaded")?;
-        Ok(program.try_into()?)
+        match &mut self.origin {
+            Origin::Object(ebpf, name) => {
+                let program = ebpf.program_mut(name).context("was loaded")?;
+                Ok(program.try_into()?)
+            }
+            Origin::Pin(program) => Ok(program),
+        }
     }
 
     /// A map, to be read.
     pub(crate) fn shared(&self, name: &str) -> anyhow::Result<&aya::maps::Map> {
-        self.ebpf
-            .map(name)
-            .with_context(|| format!("{} has no map {name}", self.program))
+        match &self.origin {
+            Origin::Object(ebpf, _) => ebpf.map(name),
+            Origin::Pin(_) => None,
+        }
+        .with_context(|| format!("there is no map {name}"))
     }
 
     /// A map, to be written.
     pub(crate) fn map(&mut self, name: &str) -> anyhow::Result<&mut aya::maps::Map> {
-        self.ebpf
-            .map_mut(name)
-            .with_context(|| format!("{} has no map {name}", self.program))
+        match &mut self.origin {
+            Origin::Object(ebpf, _) => ebpf.map_mut(name),
+            Origin::Pin(_) => None,
+        }
+        .with_context(|| format!("there is no map {name}"))
     }
 
     /// Attaches it to the loopback of a network namespace of its own, through which nothing goes: a test
@@ -88,7 +118,7 @@ impl Loaded {
 /// What is loaded so far; what cases share is loaded once.
 pub(crate) struct Bed {
     directory: PathBuf,
-    xdp_filter: PathBuf,
+    peers: Peers,
     /// The data plane's.
     object: Vec<u8>,
     attach: bool,
@@ -98,10 +128,10 @@ pub(crate) struct Bed {
 }
 
 impl Bed {
-    pub(crate) fn new(xdp_filter: &Path, object: Vec<u8>, attach: bool) -> Self {
+    pub(crate) fn new(peers: Peers, object: Vec<u8>, attach: bool) -> Self {
         Self {
             directory: PathBuf::from(format!("/sys/fs/bpf/anycast-bench-{}", std::process::id())),
-            xdp_filter: xdp_filter.to_owned(),
+            peers,
             object,
             attach,
             filled: HashMap::new(),
@@ -181,7 +211,11 @@ impl Bed {
             }
             Program::XdpFilter(which) => {
                 let pins = self.filled(tables)?.path().to_owned();
-                peers::load(which, &self.xdp_filter, &pins)?
+                peers::load(which, &self.peers.xdp_filter, &pins)?
+            }
+            Program::Katran => {
+                let pin = self.peers.katran.as_deref();
+                Loaded::pinned(pin.context("--katran says where Katran is pinned")?)?
             }
         };
         if attached && self.attach {

@@ -22,12 +22,8 @@ pub(crate) enum Program {
     Anycast,
     /// A peer.
     XdpFilter(XdpFilter),
-}
-
-impl Program {
-    pub(crate) const fn is_a_peer(self) -> bool {
-        matches!(self, Self::XdpFilter(_))
-    }
+    /// A peer.
+    Katran,
 }
 
 /// What is run before the program.

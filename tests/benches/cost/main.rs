@@ -24,6 +24,7 @@ use clap::{Parser, Subcommand};
 use crate::bed::Bed;
 use crate::cases::Case;
 use crate::measure::{Clock, Plan};
+use crate::peers::Peers;
 
 /// Measure what a packet costs.
 #[derive(Debug, Parser)]
@@ -65,9 +66,8 @@ struct Run {
     /// Do not attach the programs: each call then takes some 30 ms longer, outside of what is measured
     #[arg(long)]
     no_attach: bool,
-    /// Where the objects of xdp-filter are
-    #[arg(long, default_value = peers::DIRECTORY, value_name = "DIRECTORY")]
-    xdp_filter: PathBuf,
+    #[command(flatten)]
+    peers: Peers,
     /// Measure this object instead of the one that was built with this program
     #[arg(long, value_name = "FILE")]
     object: Option<PathBuf>,
@@ -106,7 +106,7 @@ fn measure(run: &Run) -> anyhow::Result<()> {
         Some(path) => fs::read(path).with_context(|| format!("cannot read {}", path.display()))?,
         None => anycast_userspace::OBJECT.to_vec(),
     };
-    let mut bed = Bed::new(&run.xdp_filter, object, !run.no_attach);
+    let mut bed = Bed::new(run.peers.clone(), object, !run.no_attach);
     let runners = chosen
         .iter()
         .map(|case| bed.prepare(case))
@@ -140,10 +140,9 @@ fn round(ns: f64) -> f64 {
 fn choose(run: &Run) -> anyhow::Result<Vec<Case>> {
     let all = cases::all();
     if run.cases.is_empty() {
-        let there = peers::are_in(&run.xdp_filter);
         return Ok(all
             .into_iter()
-            .filter(|case| there || !case.program.is_a_peer())
+            .filter(|case| run.peers.have(case.program))
             .collect());
     }
     for name in &run.cases {

@@ -1,7 +1,8 @@
-//! xdp-filter of xdp-tools: its own objects, loaded without its dispatcher, with one rule.
+//! What the data plane is measured against: xdp-filter of xdp-tools, whose objects are loaded without its
+//! dispatcher and with one rule; and Katran, which whoever measures has built and loaded.
 
 use std::fs;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use anyhow::Context as _;
 use aya::EbpfLoader;
@@ -9,11 +10,34 @@ use aya::maps::{PerCpuHashMap, PerCpuValues};
 use aya::util::nr_cpus;
 
 use crate::bed::Loaded;
+use crate::cases::Program;
 use crate::frames;
 use crate::tables::service;
 
 /// Where Debian's package xdp-tools keeps them.
-pub(crate) const DIRECTORY: &str = "/usr/lib/x86_64-linux-gnu/bpf";
+const DIRECTORY: &str = "/usr/lib/x86_64-linux-gnu/bpf";
+
+/// Where the peers are.
+#[derive(Clone, Debug, clap::Args)]
+pub(crate) struct Peers {
+    /// Where the objects of xdp-filter are
+    #[arg(long, default_value = DIRECTORY, value_name = "DIRECTORY")]
+    pub(crate) xdp_filter: PathBuf,
+    /// Where Katran's program is pinned; it is measured with its maps empty
+    #[arg(long, value_name = "PIN")]
+    pub(crate) katran: Option<PathBuf>,
+}
+
+impl Peers {
+    /// Whether a program can be had here.
+    pub(crate) fn have(&self, program: Program) -> bool {
+        match program {
+            Program::Drop | Program::Floor | Program::Anycast => true,
+            Program::XdpFilter(which) => self.xdp_filter.join(which.file()).is_file(),
+            Program::Katran => self.katran.is_some(),
+        }
+    }
+}
 
 /// MAP_FLAG_DST of xdp-filter's common_kern_user.h: the rule is about destinations.
 const DESTINATION: u64 = 1 << 1;
@@ -41,13 +65,6 @@ impl XdpFilter {
             Self::All => "xdpfilt_alw_all",
         }
     }
-}
-
-/// Whether the objects are there.
-pub(crate) fn are_in(directory: &Path) -> bool {
-    [XdpFilter::Ip, XdpFilter::All]
-        .iter()
-        .all(|which| directory.join(which.file()).is_file())
 }
 
 /// Loads one, with a rule that drops what goes to the service that is down.

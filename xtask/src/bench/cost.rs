@@ -7,7 +7,7 @@ use std::process::{Command, Stdio};
 
 use anyhow::{Context as _, bail};
 
-use super::results;
+use super::{Args, results};
 use crate::command::output_of;
 
 /// The cases, and what each is.
@@ -16,14 +16,14 @@ pub(super) fn cases(program: &Path) -> anyhow::Result<Vec<(String, String)>> {
 }
 
 /// Measures all cases by time.
-pub(super) fn nanoseconds(
-    program: &Path,
-    rounds: u32,
-    repeat: u32,
-) -> anyhow::Result<BTreeMap<String, f64>> {
-    let (rounds, repeat) = (rounds.to_string(), repeat.to_string());
-    let text = run(program, &["run", "--rounds", &rounds, "--repeat", &repeat])?;
-    results::lines(&text, "case", "ns")
+pub(super) fn nanoseconds(program: &Path, args: &Args) -> anyhow::Result<BTreeMap<String, f64>> {
+    let (rounds, repeat) = (args.rounds.to_string(), args.repeat.to_string());
+    let mut words = vec!["run", "--rounds", &rounds, "--repeat", &repeat];
+    if let Some(pin) = &args.katran {
+        let pin = pin.to_str().context("--katran: not a path in UTF-8")?;
+        words.extend(["--katran", pin]);
+    }
+    results::lines(&run(program, &words)?, "case", "ns")
 }
 
 /// Measures the live frames.

@@ -80,8 +80,8 @@ pub(super) fn whole(results: &Results, judged: &[Judged]) -> String {
          an emulator: they are the same everywhere. Of programs that rewrite the frame, the wrapper that\n\
          restores it has been taken off.\n\n\
          ## Targets\n\n{}\n{}\n\
-         Katran is not installed by this benchmark: its counts are 535 instructions for a packet that is not to\n\
-         its address, and 205 for an echo reply less the wrapper, on Linux 6.12.\n\
+         Katran's instructions were counted once in the same way, on Linux 6.12: 535 for a packet that is not to its address, and\n\
+         205 for an echo reply less the wrapper. [How to measure it in the same run](benchmarks-profile.md#katran).\n\
          [Where the instructions go](benchmarks-profile.md) says why a target is missed.\n\n\
          ## A packet\n\n![What a packet costs](benchmarks-cost.svg)\n\n{}",
         results.machine,

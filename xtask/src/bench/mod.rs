@@ -11,7 +11,7 @@ mod targets;
 
 use std::collections::BTreeMap;
 use std::fs;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use anyhow::{Context as _, bail};
 
@@ -50,6 +50,9 @@ pub(crate) struct Args {
     /// Leave out the live frames
     #[arg(long)]
     no_live: bool,
+    /// Where Katran's program is pinned, to measure it in the same run
+    #[arg(long, value_name = "PIN")]
+    katran: Option<PathBuf>,
 }
 
 pub(crate) fn run(args: &Args) -> anyhow::Result<()> {
@@ -64,14 +67,10 @@ pub(crate) fn run(args: &Args) -> anyhow::Result<()> {
     let mut results = Results::new(cost::cases(&program)?, cost::machine());
     if !args.no_instructions {
         results.instructions = counts(&program)?;
-        let left_out = results.uncounted();
-        say(&format!(
-            "not counted, but measured by time: {}",
-            left_out.join(", ")
-        ));
     }
     say("measuring; keep the machine quiet");
-    results.nanoseconds = cost::nanoseconds(&program, args.rounds, args.repeat)?;
+    results.nanoseconds = cost::nanoseconds(&program, args)?;
+    results.leave_out_unmeasured();
     if !args.no_live {
         results.live = cost::live(&program)?;
     }

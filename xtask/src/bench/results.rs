@@ -28,6 +28,12 @@ impl Results {
         }
     }
 
+    /// Forgets the cases of peers that are not here.
+    pub(super) fn leave_out_unmeasured(&mut self) {
+        let measured = &self.nanoseconds;
+        self.cases.retain(|(name, _)| measured.contains_key(name));
+    }
+
     pub(super) fn ns(&self, case: &str) -> Option<f64> {
         self.nanoseconds.get(case).copied()
     }

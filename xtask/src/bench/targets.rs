@@ -63,6 +63,16 @@ pub(super) fn judge(results: &Results) -> Vec<Judged> {
             0.6,
         ),
         at_most(
+            "served pass / Katran's miss",
+            time("served-udp4", "katran-pass"),
+            1.0,
+        ),
+        at_most(
+            "echo with address check and limit / Katran's echo, less the wrapper",
+            time("echo-v4/limit", "katran-echo-v4"),
+            1.3,
+        ),
+        at_most(
             "served pass / Katran's miss, instructions",
             count("served-udp4", KATRAN_PASS),
             1.0,

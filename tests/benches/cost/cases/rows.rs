@@ -63,6 +63,29 @@ pub(super) fn references() -> Vec<Case> {
             bytes(&dns(to_v6(service::UP))),
             XDP_PASS,
         ),
+        Case::other(
+            "katran-pass",
+            "Katran: to none of its addresses",
+            Program::Katran,
+            other(),
+            XDP_PASS,
+        ),
+        Case::other(
+            "katran-echo-v4",
+            "Katran: echo request, neither address nor limit checked",
+            Program::Katran,
+            bytes(&ping(to_v4(service::UP))),
+            XDP_TX,
+        )
+        .wrapped(Wrapper::Restore),
+        Case::other(
+            "katran-echo-v6",
+            "Katran: echo request, neither address nor limit checked, IPv6",
+            Program::Katran,
+            bytes(&ping(to_v6(service::UP))),
+            XDP_TX,
+        )
+        .wrapped(Wrapper::Restore),
     ]
 }
 

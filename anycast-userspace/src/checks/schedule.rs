@@ -4,13 +4,17 @@
 //! checks spread over the interval. While its results make no verdict it runs at the fast interval
 //! instead, and returns to the same grid afterwards.
 //!
-//! Offsets are whole ticks since the start that all checks share: what is due within one tick is due together, and
+//! Offsets are whole steps since the start that all checks share: what is due within one step is due together, and
 //! one wake of the process serves it all.
 
 use std::time::{Duration, Instant};
 
-/// Between two moments at which checks fall due. It divides the intervals that people write.
+/// The least step between two offsets. It divides the intervals that people write.
 const TICK: Duration = Duration::from_millis(10);
+/// The most ticks of a step.
+const LONGEST_STEP: u128 = 4;
+/// Into how many steps a window is divided at the least, unless they would be shorter than a tick.
+const STEPS: u128 = 25;
 
 /// The times of one check.
 #[derive(Debug, Clone, Copy)]
@@ -98,7 +102,13 @@ pub(super) fn seed(names: [&str; 3]) -> u64 {
         })
 }
 
-/// A share of `window`, in whole ticks, that follows from the seed and the run's number.
+/// The step of offsets within `window`: 40 ms for a second, and never more.
+fn step(window: Duration) -> u128 {
+    let ticks = window.as_nanos() / (STEPS * TICK.as_nanos());
+    TICK.as_nanos() * ticks.clamp(1, LONGEST_STEP)
+}
+
+/// A share of `window`, in whole steps, that follows from the seed and the run's number.
 fn spread(seed: u64, run: u64, window: Duration) -> Duration {
     // The finalizer of SplitMix64: neighbouring inputs give unrelated outputs.
     let mut mixed = seed.wrapping_add(run.wrapping_mul(0x9e37_79b9_7f4a_7c15));
@@ -106,7 +116,7 @@ fn spread(seed: u64, run: u64, window: Duration) -> Duration {
     mixed = (mixed ^ (mixed >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
     mixed ^= mixed >> 31;
     let share = (window.as_nanos() * u128::from(mixed)) >> 64;
-    nanos(share - share % TICK.as_nanos())
+    nanos(share - share % step(window))
 }
 
 fn nanos(count: u128) -> Duration {
@@ -117,7 +127,7 @@ fn nanos(count: u128) -> Duration {
 mod tests {
     use std::time::{Duration, Instant};
 
-    use super::{Schedule, TICK, Timing, seed, spread};
+    use super::{Schedule, TICK, Timing, seed, spread, step};
 
     const SECOND: Duration = Duration::from_secs(1);
 
@@ -187,6 +197,14 @@ mod tests {
                 (50..200).contains(&count),
                 "{count} of 1000 in tenth {tenth}"
             );
+        }
+    }
+
+    #[test]
+    fn steps_are_whole_ticks_and_grow_with_the_window_up_to_a_bound() {
+        for (window, expected) in [(0, 10), (100, 10), (500, 20), (1000, 40), (60_000, 40)] {
+            let step = step(Duration::from_millis(window));
+            assert_eq!(step, expected * 1_000_000, "{window} ms");
         }
     }
 

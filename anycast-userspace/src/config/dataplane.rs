@@ -322,7 +322,10 @@ mod tests {
                     admitted += 1;
                 }
             }
-            let (wanted, burst) = (u64::from(rate) * 10, u64::from(limit.burst));
+            let (wanted, burst) = (
+                u64::from(rate) * 10,
+                limit.window_ns / limit.interval_ns + 1,
+            );
             // An interval is a whole number of nanoseconds.
             let most = wanted + wanted / 10_000 + burst;
             assert!((wanted..=most).contains(&admitted), "{rate}: {admitted}");

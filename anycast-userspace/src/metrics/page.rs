@@ -57,18 +57,19 @@ const DOWN: &str = "down";
 
 type Label<'a> = (&'static str, &'a str);
 
-/// Writes a page.
+/// Writes a page, which will take about `length` bytes.
 pub(super) fn write(
     metrics: &Arc<Metrics>,
     sample: Sample,
     format: Format,
+    length: usize,
 ) -> Result<String, fmt::Error> {
     let mut registry = Registry::default();
     registry.register_collector(Box::new(Page {
         metrics: Arc::clone(metrics),
         sample,
     }));
-    let mut text = String::new();
+    let mut text = String::with_capacity(length);
     match format {
         Format::Text => prometheus_text::encode(&mut text, &registry)?,
         Format::OpenMetrics => text::encode(&mut text, &registry)?,

@@ -7,6 +7,7 @@
 use std::convert::Infallible;
 use std::io;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -98,39 +99,54 @@ pub struct Source {
     pub peers: Arc<dyn MeasurePeers>,
 }
 
-impl Source {
+/// Makes pages.
+struct Pages {
+    source: Source,
+    /// The last page's length.
+    length: AtomicUsize,
+}
+
+impl Pages {
     /// A page of this moment; none when the controller does not answer.
     async fn page(&self, format: Format) -> Option<String> {
         let (reply, status) = oneshot::channel();
-        self.scrapes.send(Scrape { reply }).await.ok()?;
+        let source = &self.source;
+        source.scrapes.send(Scrape { reply }).await.ok()?;
         let sample = Sample {
             status: status.await.ok()?,
-            peers: self.peers.measure().await,
+            peers: source.peers.measure().await,
             process: Process::read(),
         };
-        page::write(&self.metrics, sample, format)
+        // Pages differ little from scrape to scrape.
+        let length = self.length.load(Ordering::Relaxed);
+        let page = page::write(&source.metrics, sample, format, length + length / 64)
             .inspect_err(|error| tracing::error!(%error, "metrics"))
-            .ok()
+            .ok()?;
+        self.length.store(page.len(), Ordering::Relaxed);
+        Some(page)
     }
 }
 
 /// Serves until dropped. A connection's fault ends that connection alone.
 pub async fn serve(listener: Listener, source: Source) {
-    let source = Arc::new(source);
+    let pages = Arc::new(Pages {
+        source,
+        length: AtomicUsize::new(0),
+    });
     let places = Arc::new(Semaphore::new(CONNECTIONS));
     // The semaphore is never closed.
     while let Ok(place) = Arc::clone(&places).acquire_owned().await {
-        let source = Arc::clone(&source);
+        let pages = Arc::clone(&pages);
         let accepted = match &listener {
             Listener::Tcp(listener) => listener.accept().await.map(|(stream, _)| {
                 tokio::spawn(async move {
-                    converse(stream, &source).await;
+                    converse(stream, &pages).await;
                     drop(place);
                 });
             }),
             Listener::Unix(socket) => socket.listener().accept().await.map(|(stream, _)| {
                 tokio::spawn(async move {
-                    converse(stream, &source).await;
+                    converse(stream, &pages).await;
                     drop(place);
                 });
             }),
@@ -142,11 +158,11 @@ pub async fn serve(listener: Listener, source: Source) {
     }
 }
 
-async fn converse<S>(stream: S, source: &Arc<Source>)
+async fn converse<S>(stream: S, pages: &Arc<Pages>)
 where
     S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
 {
-    let service = service_fn(|request| answer(request, Arc::clone(source)));
+    let service = service_fn(|request| answer(request, Arc::clone(pages)));
     let connection = http1::Builder::new()
         .keep_alive(false)
         .timer(TokioTimer::new())
@@ -162,7 +178,7 @@ where
 
 async fn answer(
     request: Request<Incoming>,
-    source: Arc<Source>,
+    pages: Arc<Pages>,
 ) -> Result<Response<Full<Bytes>>, Infallible> {
     if request.uri().path() != "/metrics" {
         return Ok(plain(StatusCode::NOT_FOUND, "there is /metrics here\n"));
@@ -178,7 +194,7 @@ async fn answer(
         .get(header::ACCEPT)
         .and_then(|accept| accept.to_str().ok())
         .map_or(Format::Text, Format::accepted_by);
-    let page = timeout(SAMPLE_TIME, source.page(format)).await;
+    let page = timeout(SAMPLE_TIME, pages.page(format)).await;
     let Ok(Some(page)) = page else {
         let words = "the daemon does not answer, or is stopping\n";
         return Ok(plain(StatusCode::SERVICE_UNAVAILABLE, words));

@@ -179,7 +179,7 @@ fn full(format: Format) -> String {
         peers: vec![peer()],
         process: Process::read(),
     };
-    page::write(&metrics, sample, format).expect("a page")
+    page::write(&metrics, sample, format, 0).expect("a page")
 }
 
 /// A sample's line without its value.
@@ -361,7 +361,7 @@ fn what_is_not_configured_is_not_counted() {
         peers: Vec::new(),
         process: Process::default(),
     };
-    let page = page::write(&metrics, sample, Format::Text).expect("a page");
+    let page = page::write(&metrics, sample, Format::Text, 0).expect("a page");
     let passes = r#"anycast_check_results_total{service="dns",check="tcp",outcome="pass"}"#;
     assert_eq!(value_of(&page, passes), "0");
     assert!(!page.contains("anycast_bgp"), "there are no peers:\n{page}");

@@ -44,7 +44,7 @@ pub fn answer<P: Packet, T: Tables>(packet: &mut P, tables: &T, verdict: Verdict
     }
 }
 
-/// As [`answer`], for a verdict of [`quick`](crate::classify::quick), whose packets have their headers at their
+/// As [`answer`], for a verdict of [`quick`](crate::classify::quick()), whose packets have their headers at their
 /// common places: they are written in one piece. It asks for no other answers than to echo requests.
 #[inline(always)]
 pub fn answer_common<P: Packet>(packet: &mut P, verdict: Verdict) -> Verdict {

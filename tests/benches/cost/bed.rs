@@ -38,7 +38,7 @@ enum Origin {
     /// An object, and the name of the program in it.
     Object(Ebpf, &'static str),
     /// A pin, whose program somebody else has loaded.
-    Pin(Xdp),
+    Pin(Box<Xdp>),
 }
 
 impl Loaded {
@@ -60,7 +60,7 @@ impl Loaded {
         let program = Xdp::from_pin(pin, aya_obj::programs::XdpAttachType::Interface)
             .with_context(|| format!("no XDP program is pinned at {}", pin.display()))?;
         Ok(Self {
-            origin: Origin::Pin(program),
+            origin: Origin::Pin(Box::new(program)),
             _namespace: None,
         })
     }

@@ -115,5 +115,7 @@ fn cases(program: &Path) -> anyhow::Result<Vec<String>> {
 
 fn is_counted(case: &str) -> bool {
     let large = ["/10", "/10k", "/1M"];
-    !case.starts_with("xdp-filter") && !large.iter().any(|ending| case.ends_with(ending))
+    let peers = ["xdp-filter", "katran"];
+    !peers.iter().any(|peer| case.starts_with(peer))
+        && !large.iter().any(|ending| case.ends_with(ending))
 }

@@ -2,7 +2,7 @@
 //!
 //! `cargo bench -p anycast-userspace --bench check_scale [-- SERVICES [SECONDS [THREADS]]]`. Checks, controller
 //! and writer run as in the daemon, over a data plane that does nothing; the metrics are scraped over
-//! HTTP every five seconds. The servers and the scraper are a process of their own, so that the figures are
+//! HTTP once a second. The servers and the scraper are a process of their own, so that the figures are
 //! those of the daemon's parts alone. Prints the share of one core, the lateness of the runs, memory and
 //! descriptors; ends with 1 when a limit is passed.
 
@@ -106,8 +106,7 @@ async fn measure(services: usize, duration: Duration) -> ExitCode {
     let within = print(&seen, checks, cpu, wall);
     let page = node.page().await;
     println!(
-        "metrics             scraped every {:?}, {} lines, {} KiB",
-        servers::SCRAPE_INTERVAL,
+        "metrics             scraped once a second, {} lines, {} KiB",
         page.lines().count(),
         page.len() / 1024
     );

@@ -12,11 +12,9 @@ use tokio::net::{TcpListener, TcpStream, UdpSocket};
 
 /// The argument that makes this program the servers.
 pub(crate) const SERVER: &str = "--serve";
-/// Between two scrapes. Prometheus' own examples have 15 seconds; a run of ten seconds shall hold two.
-pub(crate) const SCRAPE_INTERVAL: Duration = Duration::from_secs(5);
 
 /// A TCP server that answers HTTP and a DNS server; prints their ports. Then scrapes the address that it
-/// reads every [`SCRAPE_INTERVAL`], until it is killed.
+/// reads once a second, until it is killed.
 pub(crate) async fn serve() {
     let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0))
         .await
@@ -38,7 +36,7 @@ pub(crate) async fn serve() {
         .expect("a line")
         .expect("an address");
     let metrics = line.trim().parse().expect("an address");
-    let mut ticks = tokio::time::interval(SCRAPE_INTERVAL);
+    let mut ticks = tokio::time::interval(Duration::from_secs(1));
     loop {
         ticks.tick().await;
         let page = scrape(metrics).await;
@@ -109,7 +107,7 @@ impl Servers {
         Self { child, tcp, udp }
     }
 
-    /// Has the process scrape at [`SCRAPE_INTERVAL`].
+    /// Has the process scrape once a second.
     pub(crate) fn scrape(&mut self, metrics: SocketAddr) {
         let input = self.child.stdin.as_mut().expect("its input");
         writeln!(input, "{metrics}").expect("it reads");

@@ -1,5 +1,6 @@
 //! The cases: which program, on which frame, over which tables, and what it must do. Pure.
 
+mod references;
 mod rows;
 
 use anycast_common::Reason;
@@ -125,7 +126,7 @@ impl Case {
 
 /// Every case.
 pub(crate) fn all() -> Vec<Case> {
-    let mut all = rows::references();
+    let mut all = references::references();
     all.extend(rows::passes());
     all.extend(rows::drops());
     all.extend(rows::answers());

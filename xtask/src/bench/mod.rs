@@ -71,6 +71,13 @@ pub(crate) fn run(args: &Args) -> anyhow::Result<()> {
     say("measuring; keep the machine quiet");
     results.nanoseconds = cost::nanoseconds(&program, args)?;
     results.leave_out_unmeasured();
+    if !args.no_instructions {
+        let left_out = results.uncounted();
+        say(&format!(
+            "not counted, but measured by time: {}",
+            left_out.join(", ")
+        ));
+    }
     if !args.no_live {
         results.live = cost::live(&program)?;
     }

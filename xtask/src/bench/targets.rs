@@ -44,34 +44,6 @@ pub(super) fn judge(results: &Results) -> Vec<Judged> {
     let sizes = |cases: [&str; 3]| spread(&cases.map(|case| results.ns(case)));
     let at_most = |what, found, most| (what, found, Bound::AtMost(most));
     let at_least = |what, found, least| (what, found, Bound::AtLeast(least));
-    // By time where Katran was measured, else by its counts.
-    let (served_katran, echo_katran) = if results.ns("katran-pass").is_some() {
-        (
-            at_most(
-                "served pass / Katran's miss",
-                time("served-udp4", "katran-pass"),
-                1.0,
-            ),
-            at_most(
-                "echo with address check and limit / Katran's echo, less the wrapper",
-                time("echo-v4/limit", "katran-echo-v4"),
-                1.3,
-            ),
-        )
-    } else {
-        (
-            at_most(
-                "served pass / Katran's miss, instructions",
-                count("served-udp4", KATRAN_PASS),
-                1.0,
-            ),
-            at_most(
-                "echo with address check and limit / Katran's echo, instructions less the wrapper",
-                count("echo-v4/limit", KATRAN_ECHO),
-                1.3,
-            ),
-        )
-    };
     [
         at_most("unhealthy drop / floor", time("down-v4", "floor"), 1.2),
         at_most(
@@ -90,8 +62,26 @@ pub(super) fn judge(results: &Results) -> Vec<Judged> {
             time("served-tcp4", "xdp-filter-all-pass-tcp"),
             0.6,
         ),
-        served_katran,
-        echo_katran,
+        at_most(
+            "served pass / Katran's miss",
+            time("served-udp4", "katran-pass"),
+            1.0,
+        ),
+        at_most(
+            "served pass / Katran's miss, instructions",
+            count("served-udp4", KATRAN_PASS),
+            1.0,
+        ),
+        at_most(
+            "echo with address check and limit / Katran's echo, less the wrapper",
+            time("echo-v4/limit", "katran-echo-v4"),
+            1.3,
+        ),
+        at_most(
+            "echo with address check and limit / Katran's echo, instructions less the wrapper",
+            count("echo-v4/limit", KATRAN_ECHO),
+            1.3,
+        ),
         at_most(
             "unhealthy drop: most / least at 10, 10,000 and 1,000,000 addresses",
             sizes(["down-v4/10", "down-v4/10k", "down-v4/1M"]),

@@ -3,91 +3,11 @@
 use anycast_common::Reason;
 use anycast_common::abi::feature;
 
-use super::{Case, Program, Wrapper, XDP_DROP, XDP_PASS, XDP_TX};
+use super::{Case, Wrapper, XDP_DROP, XDP_PASS, XDP_TX};
 use crate::frames::{
     arp, at_least, bytes, dns, from_denied, identity, lldp, ping, solicitation, syn, to_v4, to_v6,
 };
-use crate::peers::XdpFilter;
 use crate::tables::{Tables, service};
-
-pub(super) fn references() -> Vec<Case> {
-    let down = || bytes(&dns(to_v4(service::DOWN)));
-    let other = || bytes(&dns(to_v4(200)));
-    vec![
-        Case::other(
-            "drop",
-            "a program that drops",
-            Program::Drop,
-            down(),
-            XDP_DROP,
-        ),
-        Case::other(
-            "floor",
-            "Ethernet, IPv4, one look-up that finds, drop",
-            Program::Floor,
-            down(),
-            XDP_DROP,
-        ),
-        Case::other(
-            "floor-miss",
-            "Ethernet, IPv4, one look-up that does not find, pass",
-            Program::Floor,
-            other(),
-            XDP_PASS,
-        ),
-        Case::other(
-            "xdp-filter-ip-drop",
-            "xdp-filter, IP addresses only: denied destination",
-            Program::XdpFilter(XdpFilter::Ip),
-            down(),
-            XDP_DROP,
-        ),
-        Case::other(
-            "xdp-filter-all-pass",
-            "xdp-filter, all features: nothing matches",
-            Program::XdpFilter(XdpFilter::All),
-            bytes(&dns(to_v4(service::UP))),
-            XDP_PASS,
-        ),
-        Case::other(
-            "xdp-filter-all-pass-tcp",
-            "xdp-filter, all features: nothing matches, TCP",
-            Program::XdpFilter(XdpFilter::All),
-            bytes(&syn(to_v4(service::UP), 443)),
-            XDP_PASS,
-        ),
-        Case::other(
-            "xdp-filter-all-pass-v6",
-            "xdp-filter, all features: nothing matches, IPv6",
-            Program::XdpFilter(XdpFilter::All),
-            bytes(&dns(to_v6(service::UP))),
-            XDP_PASS,
-        ),
-        Case::other(
-            "katran-pass",
-            "Katran: to none of its addresses",
-            Program::Katran,
-            other(),
-            XDP_PASS,
-        ),
-        Case::other(
-            "katran-echo-v4",
-            "Katran: echo request, neither address nor limit checked",
-            Program::Katran,
-            bytes(&ping(to_v4(service::UP))),
-            XDP_TX,
-        )
-        .wrapped(Wrapper::Restore),
-        Case::other(
-            "katran-echo-v6",
-            "Katran: echo request, neither address nor limit checked, IPv6",
-            Program::Katran,
-            bytes(&ping(to_v6(service::UP))),
-            XDP_TX,
-        )
-        .wrapped(Wrapper::Restore),
-    ]
-}
 
 pub(super) fn passes() -> Vec<Case> {
     let pass = |name, what, frame, reason| Case::anycast(name, what, frame, XDP_PASS, reason);

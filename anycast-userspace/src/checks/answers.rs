@@ -1,22 +1,24 @@
 //! What comes back for a datagram. A server on this host has mostly answered by the time that the other checks have
 //! had their turn; only where it has not, the runtime hears of the socket.
 
-use std::io;
-use std::net::UdpSocket as StdUdpSocket;
+use std::future::poll_fn;
+use std::io::{self, Read as _};
+use std::task::Poll;
 
 use tokio::net::UdpSocket;
-use tokio::task::yield_now;
+
+use super::lent::Lent;
 
 /// The answers that a socket gets.
 pub(super) struct Answers {
     /// While the runtime has not heard of it.
-    apart: Option<StdUdpSocket>,
+    apart: Option<Lent>,
     heard: Option<UdpSocket>,
 }
 
 impl Answers {
-    /// Of a connected socket that does not block.
-    pub(super) fn to(socket: StdUdpSocket) -> Self {
+    /// Of a connected socket.
+    pub(super) fn to(socket: Lent) -> Self {
         Self {
             apart: Some(socket),
             heard: None,
@@ -26,8 +28,8 @@ impl Answers {
     /// The length of the next one.
     pub(super) async fn next(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
         if let Some(socket) = &self.apart {
-            yield_now().await;
-            match socket.recv(buffer) {
+            others_first().await;
+            match (&**socket).read(buffer) {
                 Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
                 received => return received,
             }
@@ -37,7 +39,7 @@ impl Answers {
 
     fn hear(&mut self) -> io::Result<&UdpSocket> {
         if let Some(socket) = self.apart.take() {
-            self.heard = Some(UdpSocket::from_std(socket)?);
+            self.heard = Some(UdpSocket::from_std(socket.keep().into())?);
         }
         self.heard
             .as_ref()
@@ -45,25 +47,39 @@ impl Answers {
     }
 }
 
+/// Lets whoever is ready have a turn.
+async fn others_first() {
+    let mut yielded = false;
+    poll_fn(|context| {
+        if std::mem::replace(&mut yielded, true) {
+            return Poll::Ready(());
+        }
+        context.waker().wake_by_ref();
+        Poll::Pending
+    })
+    .await;
+}
+
 #[cfg(test)]
 mod tests {
-    use std::net::Ipv4Addr;
+    use std::net::{Ipv4Addr, UdpSocket};
     use std::time::Duration;
 
     use tokio::time::timeout;
 
-    use super::*;
+    use super::super::lent::Transport;
+    use super::{Answers, Lent};
 
     #[tokio::test]
     async fn what_is_there_is_taken_and_what_comes_later_is_waited_for() {
-        let [ours, theirs] =
-            [(); 2].map(|()| StdUdpSocket::bind((Ipv4Addr::LOCALHOST, 0)).expect("a socket"));
-        ours.connect(theirs.local_addr().expect("its address"))
-            .expect("connected");
+        let theirs = UdpSocket::bind((Ipv4Addr::LOCALHOST, 0)).expect("a socket");
+        let target = theirs.local_addr().expect("its address");
+        let ours = Lent::take(Transport::Udp, target).expect("a socket");
+        ours.connect(&target.into()).expect("connected");
+        let from = ours.local_addr().expect("its address").as_socket();
         theirs
-            .connect(ours.local_addr().expect("its address"))
+            .connect(from.expect("an IP address"))
             .expect("connected");
-        ours.set_nonblocking(true).expect("a socket");
         for answer in [b"one", b"two"] {
             theirs.send(answer).expect("sent");
         }

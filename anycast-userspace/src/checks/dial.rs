@@ -2,40 +2,36 @@
 //! been delivered, and answered by the kernel, when the call that sent it returns.
 
 use std::io;
-use std::net::{SocketAddr, TcpStream as StdTcpStream, UdpSocket as StdUdpSocket};
-use std::time::Duration;
+use std::net::{SocketAddr, TcpStream as StdTcpStream};
 
 use nix::errno::Errno;
-use socket2::{Domain, Protocol, Socket, Type};
 use tokio::net::TcpStream;
 
+use super::lent::{Lent, Transport};
 use super::probe::Failure;
 use super::prompt::Prompt;
 use crate::health::FailureKind;
 
 /// A connection that was asked for.
 struct Dialled {
-    socket: Socket,
+    socket: Lent,
     accepted: bool,
 }
 
-/// Connects, for one who speaks first. The connection leaves no TIME_WAIT behind: it is reset when it is dropped, so
-/// that frequent checks do not use up the ephemeral ports.
+/// Connects, for one who speaks first: the handshake's last ACK goes with the first words, so the server wakes once.
 pub(super) async fn connect(target: SocketAddr) -> Result<Prompt, Failure> {
-    let socket = open(target)?;
-    // The handshake's last ACK goes with the first words: a segment less, and the server wakes once.
-    socket.set_tcp_quickack(false)?;
-    let dialled = dial(socket, target)?;
+    let dialled = dial(target)?;
     if dialled.accepted {
         not_itself(dialled.socket.local_addr()?.as_socket(), target)?;
-        return Ok(Prompt::apart(dialled.socket.into()));
+        return Ok(Prompt::apart(dialled.socket));
     }
     register(dialled, target).await.map(Prompt::heard)
 }
 
-/// Whether a connection is accepted. Where that is known at once, the runtime does not hear of the socket.
+/// Whether a connection is accepted. Where that is known at once, the runtime does not hear of the socket, and the
+/// reset takes the place of the handshake's last ACK: the server, whose queue had room for it, is not woken.
 pub(super) async fn knock(target: SocketAddr) -> Result<(), Failure> {
-    let dialled = dial(open(target)?, target)?;
+    let dialled = dial(target)?;
     if dialled.accepted {
         return not_itself(dialled.socket.local_addr()?.as_socket(), target);
     }
@@ -43,32 +39,18 @@ pub(super) async fn knock(target: SocketAddr) -> Result<(), Failure> {
 }
 
 /// A socket with a port of its own that has sent `datagram` to `target`, and hears from nobody else.
-pub(super) fn send(target: SocketAddr, datagram: &[u8]) -> io::Result<StdUdpSocket> {
-    let kind = Type::DGRAM.nonblocking();
-    let socket = Socket::new(Domain::for_address(target), kind, Some(Protocol::UDP))?;
-    send_by(socket, target, datagram)
-}
-
-/// The same by a socket that is there. It must not block.
-pub(super) fn send_by(
-    socket: Socket,
-    target: SocketAddr,
-    datagram: &[u8],
-) -> io::Result<StdUdpSocket> {
+pub(super) fn send(target: SocketAddr, datagram: &[u8]) -> io::Result<Lent> {
+    let socket = Lent::take(Transport::Udp, target)?;
     socket.connect(&target.into())?;
     // Nothing was sent before: there is room for it.
     socket.send(datagram)?;
-    Ok(socket.into())
-}
-
-fn open(target: SocketAddr) -> io::Result<Socket> {
-    let kind = Type::STREAM.nonblocking();
-    let socket = Socket::new(Domain::for_address(target), kind, Some(Protocol::TCP))?;
-    socket.set_linger(Some(Duration::ZERO))?;
     Ok(socket)
 }
 
-fn dial(socket: Socket, target: SocketAddr) -> io::Result<Dialled> {
+fn dial(target: SocketAddr) -> io::Result<Dialled> {
+    let socket = Lent::take(Transport::Tcp, target)?;
+    // Or the last ACK has gone by the time that connect(2) returns.
+    socket.set_tcp_quickack(false)?;
     let accepted = is_accepted(socket.connect(&target.into()))?
         // Asked again, connect(2) says how it went.
         || is_accepted(socket.connect(&target.into()))?;
@@ -89,7 +71,7 @@ fn is_accepted(connected: io::Result<()>) -> io::Result<bool> {
 }
 
 async fn register(dialled: Dialled, target: SocketAddr) -> Result<TcpStream, Failure> {
-    let stream = TcpStream::from_std(StdTcpStream::from(dialled.socket))?;
+    let stream = TcpStream::from_std(StdTcpStream::from(dialled.socket.keep()))?;
     if !dialled.accepted {
         stream.writable().await?;
         if let Some(error) = stream.take_error()? {
@@ -115,6 +97,10 @@ fn not_itself(local: Option<SocketAddr>, target: SocketAddr) -> Result<(), Failu
 mod tests {
     use std::io::ErrorKind;
     use std::net::{Ipv4Addr, TcpListener};
+    use std::time::Duration;
+
+    use socket2::{Domain, Socket, Type};
+    use tokio::time::timeout;
 
     use super::*;
 
@@ -127,10 +113,9 @@ mod tests {
     #[test]
     fn on_this_host_it_is_known_at_once_whether_a_connection_is_accepted() {
         let (listener, address) = listener();
-        let dialled = |address| dial(open(address)?, address);
-        assert!(dialled(address).expect("a connection").accepted);
+        assert!(dial(address).expect("a connection").accepted);
         drop(listener);
-        let refused = dialled(address).map(|dialled| dialled.accepted);
+        let refused = dial(address).map(|dialled| dialled.accepted);
         assert_eq!(
             refused.map_err(|error| error.kind()),
             Err(ErrorKind::ConnectionRefused)
@@ -147,11 +132,11 @@ mod tests {
         socket.listen(0).expect("a listener");
         let address = socket.local_addr().expect("its address").as_socket();
         let address = address.expect("an IP address");
-        let first = open(address).and_then(|socket| dial(socket, address));
-        assert!(first.as_ref().expect("a connection").accepted);
-        let second = open(address).and_then(|socket| dial(socket, address));
-        let second = second.expect("a connection");
+        let _first = StdTcpStream::connect(address).expect("a connection");
+        let second = dial(address).expect("a connection");
         assert!(!second.accepted, "the queue is full");
+        let knocked = timeout(Duration::from_millis(50), knock(address)).await;
+        assert!(knocked.is_err(), "a knock is not answered either");
         let (taken, _) = socket.accept().expect("the first");
         register(second, address).await.expect("it is accepted now");
         drop(taken);

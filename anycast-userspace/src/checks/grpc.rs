@@ -66,11 +66,7 @@ impl GrpcProbe {
     async fn one(&self, target: SocketAddr) -> Result<Cow<'static, str>, Failure> {
         let stream = connect(target).await?;
         match &self.tls {
-            None => {
-                // HTTP/2 begins with several writes that wait for no answer.
-                stream.set_nodelay()?;
-                self.call(stream, self.origin("http", target)?).await
-            }
+            None => self.call(stream, self.origin("http", target)?).await,
             Some(tls) => {
                 let stream = tls.handshake(stream, target.ip()).await?;
                 self.call(stream, self.origin("https", target)?).await

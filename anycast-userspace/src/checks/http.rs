@@ -4,7 +4,9 @@ mod search;
 
 use std::borrow::{Borrow, Cow};
 use std::convert::Infallible;
+use std::future::poll_fn;
 use std::net::SocketAddr;
+use std::task::Poll;
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -102,7 +104,7 @@ impl HttpProbe {
     where
         S: AsyncRead + AsyncWrite + Unpin,
     {
-        let (mut sender, connection) = http1::Builder::new()
+        let (mut sender, mut connection) = http1::Builder::new()
             .max_buf_size(HEAD_LIMIT)
             .handshake(TokioIo::new(stream))
             .await?;
@@ -110,10 +112,11 @@ impl HttpProbe {
         let answer = async { self.judge(response.await?).await };
         // The connection does the I/O; its errors reach the exchange by themselves. It is reset at the end, so
         // nothing is gained by an orderly shutdown before.
-        let driver = async {
-            let _ = connection.without_shutdown().await;
-            std::future::pending::<Infallible>().await
-        };
+        let mut ended = false;
+        let driver = poll_fn(|context| {
+            ended = ended || connection.poll_without_shutdown(context).is_ready();
+            Poll::<Infallible>::Pending
+        });
         tokio::select! {
             // What arrives is judged in the same turn.
             biased;

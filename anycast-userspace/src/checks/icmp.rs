@@ -11,7 +11,6 @@ use tokio::net::UdpSocket;
 
 use super::Subject;
 use super::combine::every;
-use super::dial::send_by;
 use super::probe::{Failure, targets};
 use crate::config::check::IcmpCheck;
 use crate::health::Outcome;
@@ -75,8 +74,9 @@ impl IcmpProbe {
         let sequence = self.sequence.fetch_add(1, Ordering::Relaxed);
         let (socket, raw) = open(&echo)?;
         socket.set_nonblocking(true)?;
-        let socket = send_by(socket, target, &message(&echo, self.identifier, sequence))?;
-        let socket = UdpSocket::from_std(socket)?;
+        socket.connect(&target.into())?;
+        socket.send(&message(&echo, self.identifier, sequence))?;
+        let socket = UdpSocket::from_std(socket.into())?;
         let mut buffer = vec![0; BUFFER];
         loop {
             let length = socket.recv(&mut buffer).await?;

@@ -27,6 +27,7 @@ mod grpc;
 mod http;
 mod icmp;
 mod io_failure;
+mod lent;
 mod ntp;
 mod probe;
 mod prompt;

@@ -48,7 +48,7 @@ impl NtpProbe {
         query[0] = CLIENT;
         query[40..].copy_from_slice(&sent.to_be_bytes());
         // The moment of its arrival counts: the answer is waited for, not looked for between others.
-        let socket = UdpSocket::from_std(send(target, &query)?)?;
+        let socket = UdpSocket::from_std(send(target, &query)?.keep().into())?;
         let mut buffer = [0; 512];
         loop {
             let length = socket.recv(&mut buffer).await?;

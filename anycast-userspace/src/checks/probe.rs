@@ -1,8 +1,10 @@
 //! One runnable check: built from its configuration, run any number of times.
 
 use std::borrow::Cow;
+use std::future::poll_fn;
 use std::net::{IpAddr, SocketAddr};
 use std::pin::Pin;
+use std::task::Poll;
 use std::time::{Duration, Instant};
 
 use super::Subject;
@@ -17,6 +19,9 @@ use super::ntp::NtpProbe;
 use super::tcp::TcpProbe;
 use crate::config::Check;
 use crate::health::{FailureKind, Outcome};
+
+/// In how many turns a server on this host has mostly answered: one asks, the next reads.
+const PROMPT_TURNS: u32 = 3;
 
 /// What one run gives.
 pub(super) struct Run {
@@ -86,12 +91,32 @@ impl Probe {
 async fn within(
     deadline: Instant,
     timeout: Duration,
-    run: Pin<Box<impl Future<Output = Outcome>>>,
+    mut run: Pin<Box<impl Future<Output = Outcome>>>,
 ) -> Run {
-    tokio::time::timeout_at(deadline.into(), run)
-        .await
-        .unwrap_or_else(|_| timed_out(timeout))
-        .into()
+    let outcome = match prompt(run.as_mut()).await {
+        Some(outcome) => outcome,
+        None => tokio::time::timeout_at(deadline.into(), run)
+            .await
+            .unwrap_or_else(|_| timed_out(timeout)),
+    };
+    outcome.into()
+}
+
+/// The outcome of a run that has it within its first turns, as most do that ask this host: no timer is set for them.
+async fn prompt(mut run: Pin<&mut impl Future<Output = Outcome>>) -> Option<Outcome> {
+    let mut turns_left = PROMPT_TURNS;
+    poll_fn(|context| {
+        turns_left -= 1;
+        match run.as_mut().poll(context) {
+            Poll::Ready(outcome) => Poll::Ready(Some(outcome)),
+            Poll::Pending if turns_left > 0 => {
+                context.waker().wake_by_ref();
+                Poll::Pending
+            }
+            Poll::Pending => Poll::Ready(None),
+        }
+    })
+    .await
 }
 
 /// The outcome of a run that reached its timeout.
@@ -102,10 +127,11 @@ pub(super) fn timed_out(timeout: Duration) -> Outcome {
     )
 }
 
-/// Where a check goes: its own target, or the service's first address of each family.
+/// Where a check goes: its own target, or the service's first address of each family. An IPv4-mapped one is an IPv4
+/// address.
 pub(super) fn targets(own: Option<IpAddr>, subject: &Subject<'_>, port: u16) -> Vec<SocketAddr> {
     if let Some(address) = own {
-        return vec![SocketAddr::new(address, port)];
+        return vec![SocketAddr::new(address.to_canonical(), port)];
     }
     let first = |wanted: fn(&IpAddr) -> bool| subject.addresses.iter().copied().find(wanted);
     [first(IpAddr::is_ipv4), first(IpAddr::is_ipv6)]
@@ -128,5 +154,52 @@ impl Failure {
             kind,
             detail: detail.into(),
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_check_goes_to_its_own_target_or_to_the_first_address_of_each_family() {
+        let addresses = ["192.0.2.1", "192.0.2.2", "2001:db8::1", "2001:db8::2"];
+        let subject = Subject {
+            node: "node",
+            service: 0,
+            name: "dns",
+            addresses: &addresses.map(|text| text.parse().expect("an address")),
+            started: Instant::now(),
+        };
+        for (own, wanted) in [
+            (None, &["192.0.2.1:53", "[2001:db8::1]:53"][..]),
+            (Some("127.0.0.1"), &["127.0.0.1:53"]),
+            (Some("::1"), &["[::1]:53"]),
+            (Some("::ffff:127.0.0.1"), &["127.0.0.1:53"]),
+        ] {
+            let parsed = own.map(|text| text.parse().expect("an address"));
+            let targets = targets(parsed, &subject, 53);
+            let shown: Vec<_> = targets.iter().map(ToString::to_string).collect();
+            assert_eq!(shown, wanted, "{own:?}");
+        }
+    }
+
+    #[tokio::test]
+    async fn a_run_that_never_ends_is_dropped_at_its_deadline() {
+        let timeout = Duration::from_millis(20);
+        let never = Box::pin(std::future::pending());
+        let run = within(Instant::now() + timeout, timeout, never).await;
+        assert_eq!(run.outcome.detail(), "no result within 20ms");
+    }
+
+    #[tokio::test]
+    async fn a_run_that_ends_after_its_first_turns_is_waited_for() {
+        let timeout = Duration::from_secs(60);
+        let later = Box::pin(async {
+            tokio::time::sleep(Duration::from_millis(20)).await;
+            Outcome::pass("later")
+        });
+        let run = within(Instant::now() + timeout, timeout, later).await;
+        assert_eq!(run.outcome.detail(), "later");
     }
 }

@@ -3,12 +3,16 @@
 //! The runtime hears of the socket when there is something to wait for.
 
 use std::io::{self, Read as _, Write as _};
-use std::net::TcpStream as StdTcpStream;
 use std::pin::Pin;
 use std::task::{Context, Poll};
 
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::TcpStream;
+
+use super::lent::Lent;
+
+/// Most that is read at once.
+const ROOM: usize = 2048;
 
 pub(super) struct Prompt {
     stream: Stream,
@@ -18,15 +22,15 @@ pub(super) struct Prompt {
 
 enum Stream {
     /// The runtime has not heard of it.
-    Apart(StdTcpStream),
+    Apart(Lent),
     Heard(TcpStream),
     /// The runtime refused it.
     Lost,
 }
 
 impl Prompt {
-    /// An accepted connection. It must not block.
-    pub(super) fn apart(stream: StdTcpStream) -> Self {
+    /// An accepted connection.
+    pub(super) fn apart(stream: Lent) -> Self {
         Self::of(Stream::Apart(stream))
     }
 
@@ -41,19 +45,10 @@ impl Prompt {
         }
     }
 
-    /// Sends small pieces without waiting for answers to those before (RFC 9293 §3.7.4).
-    pub(super) fn set_nodelay(&self) -> io::Result<()> {
-        match &self.stream {
-            Stream::Apart(stream) => stream.set_nodelay(true),
-            Stream::Heard(stream) => stream.set_nodelay(true),
-            Stream::Lost => Err(lost()),
-        }
-    }
-
     /// The stream as the runtime has it.
     fn hear(&mut self) -> io::Result<Pin<&mut TcpStream>> {
         self.stream = match std::mem::replace(&mut self.stream, Stream::Lost) {
-            Stream::Apart(stream) => Stream::Heard(TcpStream::from_std(stream)?),
+            Stream::Apart(stream) => Stream::Heard(TcpStream::from_std(stream.keep().into())?),
             heard_or_lost => heard_or_lost,
         };
         match &mut self.stream {
@@ -83,7 +78,7 @@ impl AsyncWrite for Prompt {
     ) -> Poll<io::Result<usize>> {
         let prompt = self.get_mut();
         if let Stream::Apart(stream) = &mut prompt.stream
-            && let Some(written) = at_once(stream.write(bytes))
+            && let Some(written) = at_once((&**stream).write(bytes))
         {
             return Poll::Ready(written);
         }
@@ -112,7 +107,9 @@ impl AsyncRead for Prompt {
                 context.waker().wake_by_ref();
                 return Poll::Pending;
             }
-            if let Some(read) = at_once(stream.read(buffer.initialize_unfilled())) {
+            // The room is filled with zeros first, and answers are mostly short.
+            let room = buffer.initialize_unfilled_to(buffer.remaining().min(ROOM));
+            if let Some(read) = at_once((&**stream).read(room)) {
                 return Poll::Ready(read.map(|count| buffer.advance(count)));
             }
         }
@@ -122,19 +119,25 @@ impl AsyncRead for Prompt {
 
 #[cfg(test)]
 mod tests {
-    use std::net::{Ipv4Addr, TcpListener};
+    use std::io::{Read as _, Write as _};
+    use std::net::{Ipv4Addr, TcpListener, TcpStream};
     use std::time::Duration;
 
+    use nix::errno::Errno;
     use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
     use tokio::time::timeout;
 
-    use super::*;
+    use super::super::lent::Transport;
+    use super::{Lent, Prompt, Stream};
 
-    fn pair() -> (Prompt, StdTcpStream) {
+    fn pair() -> (Prompt, TcpStream) {
         let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).expect("a listener");
         let address = listener.local_addr().expect("its address");
-        let ours = StdTcpStream::connect(address).expect("a connection");
-        ours.set_nonblocking(true).expect("a socket");
+        let ours = Lent::take(Transport::Tcp, address).expect("a socket");
+        let asked = ours
+            .connect(&address.into())
+            .map_err(|error| error.raw_os_error());
+        assert_eq!(asked, Err(Some(Errno::EINPROGRESS as i32)));
         let (theirs, _) = listener.accept().expect("its other end");
         (Prompt::apart(ours), theirs)
     }

@@ -65,9 +65,6 @@ impl TlsProbe {
         stream: Prompt,
         address: IpAddr,
     ) -> Result<TlsStream<Prompt>, Failure> {
-        // A client's last handshake message and its first request are two writes without an answer
-        // between them; without TLS the first write is the whole request.
-        stream.set_nodelay()?;
         let connector = self.connector().await?;
         let name = match &self.settings.server_name {
             None => ServerName::IpAddress(address.into()),

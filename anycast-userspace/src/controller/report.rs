@@ -33,10 +33,9 @@ impl Controller {
         let Some(service) = self.services.get_mut(report.service) else {
             return;
         };
-        service.took.insert(report.check, report.took);
-        match report.output.clone() {
-            Some(printed) => drop(service.printed.insert(report.check, printed)),
-            None => drop(service.printed.remove(&report.check)),
+        if let Some(run) = service.runs.get_mut(report.check) {
+            run.took = report.took;
+            run.printed.clone_from(&report.output);
         }
         self.metrics.on_check(&report);
         let transition = service.health.on_result(report.check, report.outcome, now);

@@ -1,6 +1,5 @@
 //! One service as the controller keeps it: settings, health, life, and what has been published of it.
 
-use std::collections::BTreeMap;
 use std::net::IpAddr;
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -67,17 +66,25 @@ pub(super) struct Service {
     pub(super) phases: Option<Phases>,
     /// What the operator has said.
     pub(super) orders: Orders,
-    /// How long the last run of each check took, by index.
-    pub(super) took: BTreeMap<usize, Duration>,
-    /// What the command of each check printed in its last run, by index.
-    pub(super) printed: BTreeMap<usize, Box<str>>,
+    /// The last run of each check, by index.
+    pub(super) runs: Vec<LastRun>,
     service_name: Arc<str>,
+}
+
+/// What `status` shows of a check's last run besides its outcome.
+#[derive(Clone, Debug, Default)]
+pub(super) struct LastRun {
+    pub(super) took: Duration,
+    /// What a command printed.
+    pub(super) printed: Option<Box<str>>,
 }
 
 impl Service {
     pub(super) fn new(settings: ServiceSettings, now: Instant) -> Self {
+        let health = Health::new(settings.health.clone(), now);
         Self {
-            health: Health::new(settings.health.clone(), now),
+            runs: vec![LastRun::default(); health.checks().count()],
+            health,
             life: Lifecycle::new(settings.pace.clone(), now),
             published: None,
             proof_from: None,
@@ -86,8 +93,6 @@ impl Service {
             course: None,
             phases: None,
             orders: settings.orders.clone(),
-            took: BTreeMap::new(),
-            printed: BTreeMap::new(),
             service_name: settings.name.as_str().into(),
             settings,
         }

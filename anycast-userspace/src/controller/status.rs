@@ -193,8 +193,8 @@ impl Service {
     fn checks(&self) -> Vec<CheckStatus> {
         self.health
             .checks()
-            .enumerate()
-            .map(|(index, view)| CheckStatus {
+            .zip(&self.runs)
+            .map(|(view, run)| CheckStatus {
                 name: view.name.to_owned(),
                 verdict: match view.state {
                     CheckState::Unknown => "init",
@@ -205,8 +205,8 @@ impl Service {
                 output: view
                     .last
                     .map_or(String::new(), |(outcome, _)| outcome.detail().to_owned()),
-                printed: self.printed.get(&index).map(ToString::to_string),
-                took_us: self.took.get(&index).map_or(0, |took| micros(*took)),
+                printed: run.printed.as_deref().map(str::to_owned),
+                took_us: micros(run.took),
             })
             .collect()
     }

@@ -13,11 +13,16 @@ use std::process::ExitCode;
 use std::time::{Duration, Instant};
 
 use anycast_userspace::checks::{REPORT_DEPTH, Report, Subject, spawn};
+use mimalloc::MiMalloc;
 use nix::sys::resource::{Resource, UsageWho, getrlimit, getrusage, setrlimit};
 use nix::sys::time::TimeValLike as _;
 use node::Node;
 use servers::{SERVER, Servers};
 use tokio::sync::mpsc;
+
+/// The daemon's.
+#[global_allocator]
+static ALLOCATOR: MiMalloc = MiMalloc;
 
 const SERVICES: usize = 1000;
 const SECONDS: u64 = 10;
@@ -71,6 +76,7 @@ async fn measure(services: usize, duration: Duration) -> ExitCode {
     let (_, hard) = getrlimit(Resource::RLIMIT_NOFILE).expect("the limit of descriptors");
     setrlimit(Resource::RLIMIT_NOFILE, hard, hard).expect("a higher limit of descriptors");
     let mut servers = Servers::start();
+    anycast_userspace::slice::shorten_if_possible();
     let config = servers.configuration(services);
     let node = Node::start(&config).await;
     servers.scrape(node.metrics);

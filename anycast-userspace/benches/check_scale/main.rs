@@ -13,16 +13,11 @@ use std::process::ExitCode;
 use std::time::{Duration, Instant};
 
 use anycast_userspace::checks::{REPORT_DEPTH, Report, Subject, spawn};
-use mimalloc::MiMalloc;
 use nix::sys::resource::{Resource, UsageWho, getrlimit, getrusage, setrlimit};
 use nix::sys::time::TimeValLike as _;
 use node::Node;
 use servers::{SERVER, Servers};
 use tokio::sync::mpsc;
-
-/// The daemon's.
-#[global_allocator]
-static ALLOCATOR: MiMalloc = MiMalloc;
 
 const SERVICES: usize = 1000;
 const SECONDS: u64 = 10;

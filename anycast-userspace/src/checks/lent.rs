@@ -150,7 +150,7 @@ fn empty(mut socket: &Socket) -> io::Result<()> {
 mod tests {
     use std::io::Write as _;
     use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, TcpListener, UdpSocket};
-    use std::os::fd::AsRawFd as _;
+    use std::os::fd::{AsRawFd as _, RawFd};
 
     use super::*;
 
@@ -158,6 +158,12 @@ mod tests {
         IpAddr::V4(Ipv4Addr::LOCALHOST),
         IpAddr::V6(Ipv6Addr::LOCALHOST),
     ];
+
+    /// Each run had the same one.
+    fn assert_one_socket(mut descriptors: Vec<RawFd>) {
+        descriptors.dedup();
+        assert_eq!(descriptors.len(), 1, "one socket for all");
+    }
 
     #[test]
     fn a_connection_is_reset_when_its_socket_goes_back_and_the_next_run_gets_it() {
@@ -182,8 +188,7 @@ mod tests {
                 let again = Lent::take(Transport::Tcp, target).expect("a socket");
                 assert!(again.peer_addr().is_err(), "it has no peer");
             }
-            descriptors.dedup();
-            assert_eq!(descriptors.len(), 1, "one socket for all");
+            assert_one_socket(descriptors);
             ports.dedup();
             assert_eq!(ports.len(), 3, "each run has a port of its own");
         }
@@ -209,8 +214,7 @@ mod tests {
                 drop(lent);
                 server.send_to(b"late", from).expect("sent to nobody");
             }
-            descriptors.dedup();
-            assert_eq!(descriptors.len(), 1, "one socket for all");
+            assert_one_socket(descriptors);
         }
     }
 

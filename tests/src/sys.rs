@@ -10,21 +10,28 @@ use std::os::fd::{AsRawFd as _, FromRawFd as _, OwnedFd, RawFd};
 use std::os::unix::process::CommandExt as _;
 use std::process::Command;
 
+use nix::errno::Errno;
 use nix::sched::{CloneFlags, setns};
 use nix::sys::signal::{SigSet, Signal};
+use nix::unistd::{getpid, getppid};
 
 /// Lets `command` run in the network namespace `netns` (or in the present one), with no signal blocked,
 /// and die with the thread that starts it. Doing it twice does no harm.
 pub(crate) fn confine(command: &mut Command, netns: Option<File>) {
+    let parent = getpid();
     let before_exec = move || {
         if let Some(netns) = &netns {
             setns(netns, CloneFlags::CLONE_NEWNET)?;
         }
         SigSet::empty().thread_set_mask()?;
         nix::sys::prctl::set_pdeathsig(Signal::SIGKILL)?;
+        if getppid() != parent {
+            // It died before it could be heard of.
+            return Err(Errno::ESRCH.into());
+        }
         Ok(())
     };
-    // SAFETY: between fork and exec the closure makes three system calls and allocates nothing.
+    // SAFETY: between fork and exec the closure makes system calls only and allocates nothing.
     unsafe { command.pre_exec(before_exec) };
 }
 

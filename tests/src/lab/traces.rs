@@ -5,16 +5,22 @@ use std::io::ErrorKind;
 use std::os::linux::net::SocketAddrExt as _;
 use std::os::unix::net::{SocketAddr, UnixListener};
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
-use anyhow::{Context as _, bail};
+use anyhow::Context as _;
 use nix::mount::{MsFlags, mount};
 use nix::sys::statfs::{BPF_FS_MAGIC, statfs};
 
 use super::topology::{City, PREFIX};
 use crate::netns::Namespace;
+use crate::wait;
 
 const DIRECTORY: &str = "/run/anycast-lab";
 const BPFFS: &str = "/sys/fs/bpf";
+
+const LOCK: &str = "anycast-lab";
+/// What a killed lab was about to execute holds its lock until it is executed.
+const RELEASE: Duration = Duration::from_secs(5);
 
 /// Held while a lab runs; the kernel lets go of it when the process ends, in whatever way.
 #[derive(Debug)]
@@ -26,16 +32,19 @@ impl Lock {
     /// # Errors
     /// When another lab runs on this host.
     pub(super) fn take() -> anyhow::Result<Self> {
-        let name = SocketAddr::from_abstract_name("anycast-lab")?;
-        match UnixListener::bind_addr(&name) {
-            Ok(name) => Ok(Self { _name: name }),
-            Err(error) if error.kind() == ErrorKind::AddrInUse => {
-                bail!(
-                    "another lab runs on this host: end it first (its namespaces are called {PREFIX}…)"
-                )
+        Self::take_within(LOCK, RELEASE)
+    }
+
+    fn take_within(name: &str, patience: Duration) -> anyhow::Result<Self> {
+        let name = SocketAddr::from_abstract_name(name)?;
+        wait::until("the end of another lab on this host", patience, || {
+            match UnixListener::bind_addr(&name) {
+                Ok(name) => Ok(Some(Self { _name: name })),
+                Err(error) if error.kind() == ErrorKind::AddrInUse => Ok(None),
+                Err(error) => Err(error).context("taking the lab's lock"),
             }
-            Err(error) => Err(error).context("taking the lab's lock"),
-        }
+        })
+        .with_context(|| format!("there can be one lab (namespaces called {PREFIX}…)"))
     }
 }
 
@@ -129,4 +138,31 @@ fn mount_bpffs() -> anyhow::Result<()> {
         None::<&str>,
     )
     .with_context(|| format!("mounting bpffs on {BPFFS}"))
+}
+
+#[cfg(test)]
+mod tests {
+    use std::thread;
+
+    use super::*;
+
+    /// Between fork and exec a child has every descriptor of its parent, closed on exec or not.
+    #[test]
+    fn a_lock_that_outlives_its_lab_for_a_moment_is_waited_for() {
+        let name = format!("anycast-lab-moment-{}", std::process::id());
+        let lock = Lock::take_within(&name, Duration::ZERO).expect("nobody has it");
+        let copy = lock._name.try_clone().expect("a descriptor is free");
+        drop(lock);
+        let error = Lock::take_within(&name, Duration::ZERO).expect_err("the copy holds it");
+        assert!(
+            format!("{error:#}").contains("another lab on this host"),
+            "{error:#}"
+        );
+        let holder = thread::spawn(move || {
+            thread::sleep(Duration::from_millis(50));
+            drop(copy);
+        });
+        Lock::take_within(&name, RELEASE).expect("the copy is closed");
+        holder.join().expect("it only sleeps");
+    }
 }

@@ -1,5 +1,5 @@
-//! Socket options that no safe crate offers: the keys of `keys`, GTSM, the ICMPv6 filter; and what `vlan` asks
-//! of a device.
+//! Socket options that no safe crate offers: the keys of `keys`, GTSM, the ICMPv6 filter, the deferred ACK; and what
+//! `vlan` asks of a device.
 //!
 //! Here `unsafe` code is allowed: each function is one system call with
 //! a pointer to a value that outlives it. It decides nothing; callers say what to set.
@@ -91,6 +91,17 @@ pub fn accept_icmpv6(socket: BorrowedFd<'_>, types: &[u8]) -> io::Result<()> {
         filter[usize::from(kind >> 5)] &= !(1 << (kind & 31));
     }
     set(socket, libc::IPPROTO_ICMPV6, ICMPV6_FILTER, &filter)
+}
+
+/// Lets the handshake's last ACK of a connection that this socket makes wait for the first words, or for a reset.
+/// `TCP_DEFER_ACCEPT` does so on the side that connects (linux/net/ipv4/tcp_input.c, `tcp_rcv_synsent_state_process`),
+/// for every connection of the socket.
+///
+/// # Errors
+/// The kernel's.
+pub fn defer_last_ack(socket: BorrowedFd<'_>) -> io::Result<()> {
+    const SECONDS: c_int = 1;
+    set(socket, libc::IPPROTO_TCP, libc::TCP_DEFER_ACCEPT, &SECONDS)
 }
 
 fn set<T>(socket: BorrowedFd<'_>, level: c_int, name: c_int, value: &T) -> io::Result<()> {

@@ -7,44 +7,62 @@ use std::task::Poll;
 
 use tokio::net::UdpSocket;
 
-use super::lent::Lent;
+use super::lent::{Heard, Lent};
+
+/// Most that is read of one; the rest is dropped. The value that operators of DNS agreed on to avoid fragments.
+pub(super) const ROOM: u16 = 1232;
 
 /// The answers that a socket gets.
-pub(super) struct Answers {
-    /// While the runtime has not heard of it.
-    apart: Option<Lent>,
-    heard: Option<UdpSocket>,
+pub(super) enum Answers {
+    /// The runtime has not heard of it.
+    Apart(Lent),
+    Heard(Heard<UdpSocket>),
+    /// The runtime refused it.
+    Lost,
 }
 
 impl Answers {
     /// Of a connected socket.
     pub(super) fn to(socket: Lent) -> Self {
-        Self {
-            apart: Some(socket),
-            heard: None,
-        }
+        Self::Apart(socket)
     }
 
-    /// The length of the next one.
-    pub(super) async fn next(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
-        if let Some(socket) = &self.apart {
+    /// The next one.
+    pub(super) async fn next(&mut self) -> io::Result<Vec<u8>> {
+        if let Self::Apart(socket) = self {
             others_first().await;
-            match (&**socket).read(buffer) {
+            match received(|room| (&**socket).read(room)) {
                 Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
-                received => return received,
+                answer => return answer,
             }
         }
-        self.hear()?.recv(buffer).await
+        let socket = self.hear()?;
+        loop {
+            socket.readable().await?;
+            match received(|room| socket.try_recv(room)) {
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
+                answer => return answer,
+            }
+        }
     }
 
     fn hear(&mut self) -> io::Result<&UdpSocket> {
-        if let Some(socket) = self.apart.take() {
-            self.heard = Some(UdpSocket::from_std(socket.keep().into())?);
+        *self = match std::mem::replace(self, Self::Lost) {
+            Self::Apart(socket) => Self::Heard(socket.heard()?),
+            heard_or_lost => heard_or_lost,
+        };
+        match self {
+            Self::Heard(socket) => Ok(socket),
+            Self::Apart(_) | Self::Lost => Err(io::ErrorKind::NotConnected.into()),
         }
-        self.heard
-            .as_ref()
-            .ok_or_else(|| io::ErrorKind::NotConnected.into())
     }
+}
+
+/// What `read` reads, in no more memory than it needs: answers are mostly short.
+fn received(read: impl FnOnce(&mut [u8]) -> io::Result<usize>) -> io::Result<Vec<u8>> {
+    let mut room = [0; ROOM as usize];
+    let length = read(&mut room)?;
+    Ok(room[..length].to_vec())
 }
 
 /// Lets whoever is ready have a turn.
@@ -84,15 +102,15 @@ mod tests {
             theirs.send(answer).expect("sent");
         }
         let mut answers = Answers::to(ours);
-        let mut buffer = [0; 8];
         for want in [b"one", b"two"] {
-            let length = answers.next(&mut buffer).await.expect("an answer");
-            assert_eq!(&buffer[..length], want);
+            assert_eq!(answers.next().await.expect("an answer"), want);
         }
-        assert!(answers.heard.is_none());
-        let quiet = timeout(Duration::from_millis(20), answers.next(&mut buffer)).await;
-        assert!(quiet.is_err() && answers.heard.is_some());
-        theirs.send(b"three").expect("sent");
-        assert_eq!(answers.next(&mut buffer).await.expect("an answer"), 5);
+        assert!(matches!(answers, Answers::Apart(_)));
+        let quiet = timeout(Duration::from_millis(20), answers.next()).await;
+        assert!(quiet.is_err() && matches!(answers, Answers::Heard(_)));
+        for answer in [&b"three"[..], &[4; 1232]] {
+            theirs.send(answer).expect("sent");
+            assert_eq!(answers.next().await.expect("an answer"), answer);
+        }
     }
 }

@@ -2,12 +2,12 @@
 //! been delivered, and answered by the kernel, when the call that sent it returns.
 
 use std::io;
-use std::net::{SocketAddr, TcpStream as StdTcpStream};
+use std::net::SocketAddr;
 
 use nix::errno::Errno;
 use tokio::net::TcpStream;
 
-use super::lent::{Lent, Transport};
+use super::lent::{Heard, Lent, Transport};
 use super::probe::Failure;
 use super::prompt::Prompt;
 use crate::health::FailureKind;
@@ -49,9 +49,8 @@ pub(super) fn send(target: SocketAddr, datagram: &[u8]) -> io::Result<Lent> {
 
 fn dial(target: SocketAddr) -> io::Result<Dialled> {
     let socket = Lent::take(Transport::Tcp, target)?;
-    // Or the last ACK has gone by the time that connect(2) returns.
-    socket.set_tcp_quickack(false)?;
     let accepted = is_accepted(socket.connect(&target.into()))?
+        || socket.peer_addr().is_ok()
         // Asked again, connect(2) says how it went.
         || is_accepted(socket.connect(&target.into()))?;
     Ok(Dialled { socket, accepted })
@@ -70,8 +69,8 @@ fn is_accepted(connected: io::Result<()>) -> io::Result<bool> {
     }
 }
 
-async fn register(dialled: Dialled, target: SocketAddr) -> Result<TcpStream, Failure> {
-    let stream = TcpStream::from_std(StdTcpStream::from(dialled.socket.keep()))?;
+async fn register(dialled: Dialled, target: SocketAddr) -> Result<Heard<TcpStream>, Failure> {
+    let stream: Heard<TcpStream> = dialled.socket.heard()?;
     if !dialled.accepted {
         stream.writable().await?;
         if let Some(error) = stream.take_error()? {
@@ -96,7 +95,7 @@ fn not_itself(local: Option<SocketAddr>, target: SocketAddr) -> Result<(), Failu
 #[cfg(test)]
 mod tests {
     use std::io::ErrorKind;
-    use std::net::{Ipv4Addr, TcpListener};
+    use std::net::{Ipv4Addr, TcpListener, TcpStream as StdTcpStream};
     use std::time::Duration;
 
     use socket2::{Domain, Socket, Type};

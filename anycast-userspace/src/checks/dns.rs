@@ -121,7 +121,10 @@ impl DnsProbe {
         if self.check.answer.is_some() || self.check.answer_matches.is_some() {
             self.search(answer)?;
         }
-        Ok(Cow::Owned(format!("rcode {rcode}")))
+        Ok(match rcode {
+            OptRcode::NOERROR => Cow::Borrowed("rcode NOERROR"),
+            other => Cow::Owned(format!("rcode {other}")),
+        })
     }
 
     fn search(&self, answer: &Message<Vec<u8>>) -> Result<(), Failure> {

@@ -10,7 +10,7 @@ use std::task::Poll;
 use std::time::Duration;
 
 use bytes::Bytes;
-use http::{Request, Response, header};
+use http::{Request, Response, StatusCode, header};
 use http_body_util::{BodyExt as _, Empty};
 use hyper::body::Incoming;
 use hyper::client::conn::http1;
@@ -153,7 +153,10 @@ impl HttpProbe {
             }
         }
         self.search(response.into_body()).await?;
-        Ok(Cow::Owned(format!("status {}", status.as_u16())))
+        Ok(match status {
+            StatusCode::OK => Cow::Borrowed("status 200"),
+            other => Cow::Owned(format!("status {}", other.as_u16())),
+        })
     }
 
     /// Reads only until everything expected was found, or the limit.

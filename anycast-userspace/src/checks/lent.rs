@@ -1,16 +1,20 @@
 //! The sockets that checks take and give back. One that a run is done with is dissolved (connect(2) with `AF_UNSPEC`)
 //! and kept for a later run of any check, which saves its making and its end: inode, file, descriptor and memory. A
-//! dissolved socket has no peer, no port and nothing to read, so who gets it cannot tell it from a fresh one. Nobody is
-//! connected to here.
+//! dissolved socket has no peer, no port and nothing to read, so who gets it cannot tell it from a fresh one. It goes
+//! back whether or not the runtime has heard of it. Nobody is connected to here.
 
 use std::cell::RefCell;
 use std::io::{self, ErrorKind, Read as _};
 use std::net::SocketAddr;
-use std::ops::Deref;
+use std::ops::{Deref, DerefMut};
+use std::os::fd::AsFd as _;
 use std::time::Duration;
 
 use rustix::net::connect_unspec;
 use socket2::{Domain, Socket, Type};
+use tokio::net::{TcpStream, UdpSocket};
+
+use crate::sockopt;
 
 /// Most that a thread keeps of each kind: about as many as are in use at once with thousands of checks.
 const KEPT: usize = 64;
@@ -74,9 +78,13 @@ impl Lent {
         })
     }
 
-    /// The socket, which does not go back.
-    pub(super) fn keep(mut self) -> Socket {
-        self.socket.take().expect("a socket until its end")
+    /// Tells the runtime of it.
+    pub(super) fn heard<T: Known>(mut self) -> io::Result<Heard<T>> {
+        let socket = self.socket.take().expect("a socket until its end");
+        Ok(Heard {
+            known: Some(T::of(socket)?),
+            kind: self.kind,
+        })
     }
 }
 
@@ -107,6 +115,66 @@ impl Drop for Lent {
     }
 }
 
+/// A socket as the runtime knows it.
+pub(super) trait Known: Sized {
+    fn of(socket: Socket) -> io::Result<Self>;
+    /// The runtime forgets it.
+    fn forgotten(self) -> io::Result<Socket>;
+}
+
+impl Known for TcpStream {
+    fn of(socket: Socket) -> io::Result<Self> {
+        Self::from_std(socket.into())
+    }
+
+    fn forgotten(self) -> io::Result<Socket> {
+        self.into_std().map(Socket::from)
+    }
+}
+
+impl Known for UdpSocket {
+    fn of(socket: Socket) -> io::Result<Self> {
+        Self::from_std(socket.into())
+    }
+
+    fn forgotten(self) -> io::Result<Socket> {
+        self.into_std().map(Socket::from)
+    }
+}
+
+/// A socket that the runtime has heard of. It goes back when it is dropped, as well.
+#[derive(Debug)]
+pub(super) struct Heard<T: Known> {
+    /// There until the end.
+    known: Option<T>,
+    kind: Kind,
+}
+
+impl<T: Known> Deref for Heard<T> {
+    type Target = T;
+
+    fn deref(&self) -> &T {
+        self.known.as_ref().expect("a socket until its end")
+    }
+}
+
+impl<T: Known> DerefMut for Heard<T> {
+    fn deref_mut(&mut self) -> &mut T {
+        self.known.as_mut().expect("a socket until its end")
+    }
+}
+
+impl<T: Known> Drop for Heard<T> {
+    fn drop(&mut self) {
+        let socket = self.known.take().map(Known::forgotten);
+        drop(Lent {
+            // What the runtime does not forget is closed.
+            socket: socket.and_then(Result::ok),
+            kind: self.kind,
+        });
+    }
+}
+
 fn open(kind: Kind) -> io::Result<Socket> {
     let domain = if kind.is_ipv4 {
         Domain::IPV4
@@ -119,6 +187,7 @@ fn open(kind: Kind) -> io::Result<Socket> {
             socket.set_linger(Some(Duration::ZERO))?;
             // HTTP/2 begins with several writes that wait for no answer, and so do requests over TLS.
             socket.set_tcp_nodelay(true)?;
+            sockopt::defer_last_ack(socket.as_fd())?;
             Ok(socket)
         }
         Transport::Udp => Socket::new(domain, Type::DGRAM.nonblocking(), None),

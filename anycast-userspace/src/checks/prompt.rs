@@ -9,7 +9,7 @@ use std::task::{Context, Poll};
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::TcpStream;
 
-use super::lent::Lent;
+use super::lent::{Heard, Lent};
 
 /// Most that is read at once.
 const ROOM: usize = 2048;
@@ -23,7 +23,7 @@ pub(super) struct Prompt {
 enum Stream {
     /// The runtime has not heard of it.
     Apart(Lent),
-    Heard(TcpStream),
+    Heard(Heard<TcpStream>),
     /// The runtime refused it.
     Lost,
 }
@@ -34,7 +34,7 @@ impl Prompt {
         Self::of(Stream::Apart(stream))
     }
 
-    pub(super) fn heard(stream: TcpStream) -> Self {
+    pub(super) fn heard(stream: Heard<TcpStream>) -> Self {
         Self::of(Stream::Heard(stream))
     }
 
@@ -48,11 +48,11 @@ impl Prompt {
     /// The stream as the runtime has it.
     fn hear(&mut self) -> io::Result<Pin<&mut TcpStream>> {
         self.stream = match std::mem::replace(&mut self.stream, Stream::Lost) {
-            Stream::Apart(stream) => Stream::Heard(TcpStream::from_std(stream.keep().into())?),
+            Stream::Apart(stream) => Stream::Heard(stream.heard()?),
             heard_or_lost => heard_or_lost,
         };
         match &mut self.stream {
-            Stream::Heard(stream) => Ok(Pin::new(stream)),
+            Stream::Heard(stream) => Ok(Pin::new(&mut **stream)),
             Stream::Apart(_) | Stream::Lost => Err(lost()),
         }
     }

@@ -278,10 +278,14 @@ impl Controller {
 
     /// Publishes a new generation if any service's plan has changed.
     fn publish(&mut self) {
+        let unplanned = self.services.take_unplanned();
+        if unplanned.is_empty() {
+            return;
+        }
         let mut modes_changed = false;
         let mut routes_changed = false;
         let now = Instant::now();
-        for index in self.services.take_unplanned() {
+        for index in unplanned {
             let service = self.services.planned(index);
             let plan = service.life.plan();
             let before = service.published;

@@ -30,7 +30,7 @@ impl Controller {
 
     pub(super) fn on_check(&mut self, report: Report) {
         let now = Instant::now();
-        let Some(service) = self.services.get_mut(report.service) else {
+        let Some(service) = self.services.told(report.service) else {
             return;
         };
         if let Some(run) = service.runs.get_mut(report.check) {
@@ -38,7 +38,11 @@ impl Controller {
             run.printed.clone_from(&report.output);
         }
         self.metrics.on_check(&report);
+        let before = service.health.check_state(report.check);
         let transition = service.health.on_result(report.check, report.outcome, now);
+        if transition.is_some() || service.health.check_state(report.check) != before {
+            self.services.touch(report.service);
+        }
         let dataplane_down = report.dataplane_down;
         let cause = Cause {
             output: report.output.map(String::from),

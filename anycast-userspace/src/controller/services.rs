@@ -40,7 +40,7 @@ impl Touched {
     }
 }
 
-/// In the order of the configuration. Whoever gets one mutably has touched it.
+/// In the order of the configuration. Whoever gets one mutably has touched it, unless its name says otherwise.
 pub(super) struct Services {
     all: Vec<Service>,
     /// Touched since the plans were looked at.
@@ -82,6 +82,17 @@ impl Services {
 
     pub(super) fn get_mut(&mut self, index: usize) -> Option<&mut Service> {
         (index < self.all.len()).then(|| &mut self[index])
+    }
+
+    /// One that is told something which mostly changes neither its plan nor its deadline. Where it does, it has to be
+    /// [touched](Self::touch).
+    pub(super) fn told(&mut self, index: usize) -> Option<&mut Service> {
+        self.all.get_mut(index)
+    }
+
+    pub(super) fn touch(&mut self, index: usize) {
+        self.unplanned.insert(index);
+        self.undated.insert(index);
     }
 
     /// Those whose plans may have changed since the last time, to be taken in now.
@@ -145,8 +156,7 @@ impl Index<usize> for Services {
 
 impl IndexMut<usize> for Services {
     fn index_mut(&mut self, index: usize) -> &mut Service {
-        self.unplanned.insert(index);
-        self.undated.insert(index);
+        self.touch(index);
         &mut self.all[index]
     }
 }

@@ -84,6 +84,12 @@ impl Health {
         }
     }
 
+    /// What the results of the check at that index amount to. As long as it stays the same, and there is no transition,
+    /// [`Health::deadline`] stays the same as well.
+    pub fn check_state(&self, check: usize) -> Option<CheckState> {
+        Some(self.records.get(check)?.results.state())
+    }
+
     /// Takes the result of one run of the check at that index. A result of a check that the service
     /// does not have changes nothing.
     pub fn on_result(

@@ -7,13 +7,11 @@ use domain::base::{Message, MessageBuilder};
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 
 use super::{Asked, malformed, protocol};
-use crate::checks::answers::Answers;
+use crate::checks::answers::{Answers, ROOM};
 use crate::checks::dial::{connect, send};
 use crate::checks::probe::Failure;
 use crate::config::check::DnsTransport;
 
-/// Offered with EDNS (RFC 6891 §6.2.5); the value that operators agreed on to avoid fragments.
-const PAYLOAD_SIZE: u16 = 1232;
 /// Length of a message without any section (RFC 1035 §4.1.1).
 const HEADER_LENGTH: usize = 12;
 
@@ -29,7 +27,8 @@ pub(super) fn query(
     builder.push(question)?;
     let mut builder = builder.additional();
     builder.opt(|opt| {
-        opt.set_udp_payload_size(PAYLOAD_SIZE);
+        // RFC 6891 §6.2.5.
+        opt.set_udp_payload_size(ROOM);
         if nsid { opt.client_nsid() } else { Ok(()) }
     })?;
     Ok(builder.into_message())
@@ -62,15 +61,14 @@ async fn over_udp(
 ) -> Result<Message<Vec<u8>>, Failure> {
     let mut answers = Answers::to(send(target, query.as_slice())?);
     loop {
-        let mut buffer = vec![0; usize::from(PAYLOAD_SIZE)];
-        let length = answers.next(&mut buffer).await?;
+        let datagram = answers.next().await?;
+        let length = datagram.len();
         if length < HEADER_LENGTH {
             return Err(protocol(format!(
                 "a datagram of {length} bytes is no DNS message"
             )));
         }
-        buffer.truncate(length);
-        let answer = Message::from_octets(buffer).map_err(malformed)?;
+        let answer = Message::from_octets(datagram).map_err(malformed)?;
         if answer.header().id() == query.header().id() {
             return Ok(answer);
         }

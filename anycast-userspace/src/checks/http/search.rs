@@ -1,5 +1,7 @@
 //! Looks for a text and a match in a body that comes in pieces, without reading it anew for each of them.
 
+use std::fmt;
+
 use regex::bytes::Regex;
 
 /// How much of a body is searched.
@@ -13,6 +15,21 @@ pub(super) struct Search<'a> {
     read: Vec<u8>,
     /// How much of it the pattern has been tried on.
     tried: usize,
+}
+
+/// What is looked for, as a person is told.
+pub(super) enum Missing<'a> {
+    Text(&'a str),
+    Match(&'a Regex),
+}
+
+impl fmt::Display for Missing<'_> {
+    fn fmt(&self, to: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Text(text) => write!(to, "`{text}`"),
+            Self::Match(pattern) => write!(to, "match of `{pattern}`"),
+        }
+    }
 }
 
 impl<'a> Search<'a> {
@@ -29,11 +46,11 @@ impl<'a> Search<'a> {
         search
     }
 
-    /// What is not found yet, for a person.
-    pub(super) fn missing(&self) -> Option<String> {
+    /// What is not found yet.
+    pub(super) fn missing(&self) -> Option<Missing<'a>> {
         match (self.text, self.pattern) {
-            (Some(text), _) => Some(format!("`{text}`")),
-            (None, Some(pattern)) => Some(format!("match of `{pattern}`")),
+            (Some(text), _) => Some(Missing::Text(text)),
+            (None, Some(pattern)) => Some(Missing::Match(pattern)),
             (None, None) => None,
         }
     }
@@ -110,7 +127,8 @@ mod tests {
                     search.push(piece);
                 }
                 search.catch_up();
-                assert_eq!(search.missing().as_deref(), *want, "{size} bytes at a time");
+                let missing = search.missing().map(|missing| missing.to_string());
+                assert_eq!(missing.as_deref(), *want, "{size} bytes at a time");
             }
         }
     }

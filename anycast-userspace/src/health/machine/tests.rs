@@ -442,8 +442,12 @@ proptest! {
             now += Duration::from_millis(gap);
             let index = index.index(count);
             history[index].push(passed);
+            let before = (health.check_state(index), health.deadline());
             let mut transitions = Vec::new();
             transitions.extend(health.on_result(index, outcome(passed), now));
+            if transitions.is_empty() && health.check_state(index) == before.0 {
+                prop_assert_eq!(health.deadline(), before.1, "with nothing changed");
+            }
             transitions.extend(health.on_time(now));
             for transition in transitions {
                 if transition.to.is_serving() && !transition.from.is_serving()

@@ -50,6 +50,7 @@ pub(super) fn send(target: SocketAddr, datagram: &[u8]) -> io::Result<Lent> {
 fn dial(target: SocketAddr) -> io::Result<Dialled> {
     let socket = Lent::take(Transport::Tcp, target)?;
     let accepted = is_accepted(socket.connect(&target.into()))?
+        // On this host it mostly has been accepted by now: the other end is known then.
         || socket.peer_addr().is_ok()
         // Asked again, connect(2) says how it went.
         || is_accepted(socket.connect(&target.into()))?;

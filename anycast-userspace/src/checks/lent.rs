@@ -303,6 +303,42 @@ mod tests {
         assert!(KEPT_HERE.with_borrow(|kept| kept.datagrams.iter().all(Vec::is_empty)));
     }
 
+    #[tokio::test]
+    async fn a_socket_that_the_runtime_has_heard_of_goes_back_and_can_be_heard_of_again() {
+        let listener = TcpListener::bind((LOOPBACKS[0], 0)).expect("a listener");
+        let server = UdpSocket::bind((LOOPBACKS[0], 0)).expect("a server");
+        let [at_listener, at_server] = [listener.local_addr(), server.local_addr()]
+            .map(|address| address.expect("its address"));
+        let mut streams = Vec::new();
+        let mut datagrams = Vec::new();
+        for _ in 0..3 {
+            let lent = Lent::take(Transport::Tcp, at_listener).expect("a socket");
+            streams.push(lent.as_raw_fd());
+            let _ = lent.connect(&at_listener.into());
+            let stream: Heard<TcpStream> = lent.heard().expect("heard");
+            stream.writable().await.expect("connected");
+            let (mut theirs, _) = listener.accept().expect("a connection");
+            theirs.write_all(b"word").expect("sent");
+            stream.readable().await.expect("something to read");
+            drop(stream);
+            let end = theirs.read(&mut [0]).map_err(|error| error.kind());
+            assert_eq!(end, Err(ErrorKind::ConnectionReset));
+
+            let lent = Lent::take(Transport::Udp, at_server).expect("a socket");
+            datagrams.push(lent.as_raw_fd());
+            lent.connect(&at_server.into()).expect("connected");
+            lent.send(b"ask").expect("sent");
+            let (_, from) = server.recv_from(&mut [0; 3]).expect("what was asked");
+            let socket: Heard<tokio::net::UdpSocket> = lent.heard().expect("heard");
+            server.send_to(b"answer", from).expect("sent");
+            let mut answer = [0; 6];
+            socket.recv(&mut answer).await.expect("an answer");
+            assert_eq!(&answer, b"answer");
+        }
+        assert_one_socket(streams);
+        assert_one_socket(datagrams);
+    }
+
     #[test]
     fn a_thread_keeps_no_more_than_it_should() {
         let target = (LOOPBACKS[0], 0).into();

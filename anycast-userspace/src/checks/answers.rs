@@ -7,53 +7,41 @@ use std::task::Poll;
 
 use tokio::net::UdpSocket;
 
-use super::lent::{Heard, Lent};
+use super::heard::Hearing;
+use super::lent::Lent;
 
 /// Most that is read of one; the rest is dropped. The value that operators of DNS agreed on to avoid fragments.
 pub(super) const ROOM: u16 = 1232;
 
 /// The answers that a socket gets.
-pub(super) enum Answers {
-    /// The runtime has not heard of it.
-    Apart(Lent),
-    Heard(Heard<UdpSocket>),
-    /// The runtime refused it.
-    Lost,
+pub(super) struct Answers {
+    socket: Hearing<UdpSocket>,
 }
 
 impl Answers {
     /// Of a connected socket.
     pub(super) fn to(socket: Lent) -> Self {
-        Self::Apart(socket)
+        Self {
+            socket: Hearing::Apart(socket),
+        }
     }
 
     /// The next one.
     pub(super) async fn next(&mut self) -> io::Result<Vec<u8>> {
-        if let Self::Apart(socket) = self {
+        if let Hearing::Apart(socket) = &self.socket {
             others_first().await;
             match received(|room| (&**socket).read(room)) {
                 Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
                 answer => return answer,
             }
         }
-        let socket = self.hear()?;
+        let socket = self.socket.hear()?;
         loop {
             socket.readable().await?;
             match received(|room| socket.try_recv(room)) {
                 Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
                 answer => return answer,
             }
-        }
-    }
-
-    fn hear(&mut self) -> io::Result<&UdpSocket> {
-        *self = match std::mem::replace(self, Self::Lost) {
-            Self::Apart(socket) => Self::Heard(socket.heard()?),
-            heard_or_lost => heard_or_lost,
-        };
-        match self {
-            Self::Heard(socket) => Ok(socket),
-            Self::Apart(_) | Self::Lost => Err(io::ErrorKind::NotConnected.into()),
         }
     }
 }
@@ -65,7 +53,7 @@ fn received(read: impl FnOnce(&mut [u8]) -> io::Result<usize>) -> io::Result<Vec
     Ok(room[..length].to_vec())
 }
 
-/// Lets whoever is ready have a turn.
+/// Lets whoever is ready have a turn. After tokio's `yield_now` the runtime would look at its sockets first.
 async fn others_first() {
     let mut yielded = false;
     poll_fn(|context| {
@@ -86,7 +74,7 @@ mod tests {
     use tokio::time::timeout;
 
     use super::super::lent::Transport;
-    use super::{Answers, Lent};
+    use super::{Answers, Hearing, Lent};
 
     #[tokio::test]
     async fn what_is_there_is_taken_and_what_comes_later_is_waited_for() {
@@ -105,9 +93,9 @@ mod tests {
         for want in [b"one", b"two"] {
             assert_eq!(answers.next().await.expect("an answer"), want);
         }
-        assert!(matches!(answers, Answers::Apart(_)));
+        assert!(matches!(answers.socket, Hearing::Apart(_)));
         let quiet = timeout(Duration::from_millis(20), answers.next()).await;
-        assert!(quiet.is_err() && matches!(answers, Answers::Heard(_)));
+        assert!(quiet.is_err() && matches!(answers.socket, Hearing::Heard(_)));
         for answer in [&b"three"[..], &[4; 1232]] {
             theirs.send(answer).expect("sent");
             assert_eq!(answers.next().await.expect("an answer"), answer);

@@ -7,7 +7,8 @@ use std::net::SocketAddr;
 use nix::errno::Errno;
 use tokio::net::TcpStream;
 
-use super::lent::{Heard, Lent, Transport};
+use super::heard::Heard;
+use super::lent::{Lent, Transport};
 use super::probe::Failure;
 use super::prompt::Prompt;
 use crate::health::FailureKind;
@@ -71,7 +72,7 @@ fn is_accepted(connected: io::Result<()>) -> io::Result<bool> {
 }
 
 async fn register(dialled: Dialled, target: SocketAddr) -> Result<Heard<TcpStream>, Failure> {
-    let stream: Heard<TcpStream> = dialled.socket.heard()?;
+    let stream: Heard<TcpStream> = Heard::of(dialled.socket)?;
     if !dialled.accepted {
         stream.writable().await?;
         if let Some(error) = stream.take_error()? {
@@ -137,6 +138,9 @@ mod tests {
         assert!(!second.accepted, "the queue is full");
         let knocked = timeout(Duration::from_millis(50), knock(address)).await;
         assert!(knocked.is_err(), "a knock is not answered either");
+        let (_elsewhere, other) = listener();
+        let third = dial(other).expect("a connection");
+        assert!(third.accepted, "a socket that was given up can connect");
         let (taken, _) = socket.accept().expect("the first");
         register(second, address).await.expect("it is accepted now");
         drop(taken);

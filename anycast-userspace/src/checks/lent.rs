@@ -1,18 +1,17 @@
 //! The sockets that checks take and give back. One that a run is done with is dissolved (connect(2) with `AF_UNSPEC`)
 //! and kept for a later run of any check, which saves its making and its end: inode, file, descriptor and memory. A
-//! dissolved socket has no peer, no port and nothing to read, so who gets it cannot tell it from a fresh one. It goes
-//! back whether or not the runtime has heard of it. Nobody is connected to here.
+//! dissolved socket has no peer, no port and nothing to read, so who gets it cannot tell it from a fresh one. Nobody is
+//! connected to here.
 
 use std::cell::RefCell;
 use std::io::{self, ErrorKind, Read as _};
 use std::net::SocketAddr;
-use std::ops::{Deref, DerefMut};
+use std::ops::Deref;
 use std::os::fd::AsFd as _;
 use std::time::Duration;
 
 use rustix::net::connect_unspec;
 use socket2::{Domain, Socket, Type};
-use tokio::net::{TcpStream, UdpSocket};
 
 use crate::sockopt;
 
@@ -51,7 +50,7 @@ pub(super) enum Transport {
 }
 
 #[derive(Clone, Copy, Debug)]
-struct Kind {
+pub(super) struct Kind {
     transport: Transport,
     is_ipv4: bool,
 }
@@ -78,13 +77,18 @@ impl Lent {
         })
     }
 
-    /// Tells the runtime of it.
-    pub(super) fn heard<T: Known>(mut self) -> io::Result<Heard<T>> {
+    /// The socket, which does not go back unless it is lent again.
+    pub(super) fn leave(mut self) -> (Socket, Kind) {
         let socket = self.socket.take().expect("a socket until its end");
-        Ok(Heard {
-            known: Some(T::of(socket)?),
-            kind: self.kind,
-        })
+        (socket, self.kind)
+    }
+
+    /// One that has left.
+    pub(super) fn again(socket: Socket, kind: Kind) -> Self {
+        Self {
+            socket: Some(socket),
+            kind,
+        }
     }
 }
 
@@ -111,66 +115,6 @@ impl Drop for Lent {
             if alike.len() < KEPT {
                 alike.push(socket);
             }
-        });
-    }
-}
-
-/// A socket as the runtime knows it.
-pub(super) trait Known: Sized {
-    fn of(socket: Socket) -> io::Result<Self>;
-    /// The runtime forgets it.
-    fn forgotten(self) -> io::Result<Socket>;
-}
-
-impl Known for TcpStream {
-    fn of(socket: Socket) -> io::Result<Self> {
-        Self::from_std(socket.into())
-    }
-
-    fn forgotten(self) -> io::Result<Socket> {
-        self.into_std().map(Socket::from)
-    }
-}
-
-impl Known for UdpSocket {
-    fn of(socket: Socket) -> io::Result<Self> {
-        Self::from_std(socket.into())
-    }
-
-    fn forgotten(self) -> io::Result<Socket> {
-        self.into_std().map(Socket::from)
-    }
-}
-
-/// A socket that the runtime has heard of. It goes back when it is dropped, as well.
-#[derive(Debug)]
-pub(super) struct Heard<T: Known> {
-    /// There until the end.
-    known: Option<T>,
-    kind: Kind,
-}
-
-impl<T: Known> Deref for Heard<T> {
-    type Target = T;
-
-    fn deref(&self) -> &T {
-        self.known.as_ref().expect("a socket until its end")
-    }
-}
-
-impl<T: Known> DerefMut for Heard<T> {
-    fn deref_mut(&mut self) -> &mut T {
-        self.known.as_mut().expect("a socket until its end")
-    }
-}
-
-impl<T: Known> Drop for Heard<T> {
-    fn drop(&mut self) {
-        let socket = self.known.take().map(Known::forgotten);
-        drop(Lent {
-            // What the runtime does not forget is closed.
-            socket: socket.and_then(Result::ok),
-            kind: self.kind,
         });
     }
 }
@@ -301,42 +245,6 @@ mod tests {
         }
         drop(lent);
         assert!(KEPT_HERE.with_borrow(|kept| kept.datagrams.iter().all(Vec::is_empty)));
-    }
-
-    #[tokio::test]
-    async fn a_socket_that_the_runtime_has_heard_of_goes_back_and_can_be_heard_of_again() {
-        let listener = TcpListener::bind((LOOPBACKS[0], 0)).expect("a listener");
-        let server = UdpSocket::bind((LOOPBACKS[0], 0)).expect("a server");
-        let [at_listener, at_server] = [listener.local_addr(), server.local_addr()]
-            .map(|address| address.expect("its address"));
-        let mut streams = Vec::new();
-        let mut datagrams = Vec::new();
-        for _ in 0..3 {
-            let lent = Lent::take(Transport::Tcp, at_listener).expect("a socket");
-            streams.push(lent.as_raw_fd());
-            let _ = lent.connect(&at_listener.into());
-            let stream: Heard<TcpStream> = lent.heard().expect("heard");
-            stream.writable().await.expect("connected");
-            let (mut theirs, _) = listener.accept().expect("a connection");
-            theirs.write_all(b"word").expect("sent");
-            stream.readable().await.expect("something to read");
-            drop(stream);
-            let end = theirs.read(&mut [0]).map_err(|error| error.kind());
-            assert_eq!(end, Err(ErrorKind::ConnectionReset));
-
-            let lent = Lent::take(Transport::Udp, at_server).expect("a socket");
-            datagrams.push(lent.as_raw_fd());
-            lent.connect(&at_server.into()).expect("connected");
-            lent.send(b"ask").expect("sent");
-            let (_, from) = server.recv_from(&mut [0; 3]).expect("what was asked");
-            let socket: Heard<tokio::net::UdpSocket> = lent.heard().expect("heard");
-            server.send_to(b"answer", from).expect("sent");
-            let mut answer = [0; 6];
-            socket.recv(&mut answer).await.expect("an answer");
-            assert_eq!(&answer, b"answer");
-        }
-        assert_one_socket(streams);
-        assert_one_socket(datagrams);
     }
 
     #[test]

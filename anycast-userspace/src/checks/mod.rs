@@ -24,6 +24,7 @@ mod dns;
 mod exec;
 mod file;
 mod grpc;
+mod heard;
 mod http;
 mod icmp;
 mod io_failure;

@@ -9,7 +9,7 @@ use tokio::net::UdpSocket;
 use super::Subject;
 use super::combine::every;
 use super::dial::send;
-use super::lent::Heard;
+use super::heard::Heard;
 use super::probe::{Failure, targets};
 use crate::config::check::NtpCheck;
 use crate::health::{FailureKind, Outcome};
@@ -49,7 +49,7 @@ impl NtpProbe {
         query[0] = CLIENT;
         query[40..].copy_from_slice(&sent.to_be_bytes());
         // The moment of its arrival counts: the answer is waited for, not looked for between others.
-        let socket: Heard<UdpSocket> = send(target, &query)?.heard()?;
+        let socket: Heard<UdpSocket> = Heard::of(send(target, &query)?)?;
         let mut buffer = [0; 512];
         loop {
             let length = socket.recv(&mut buffer).await?;

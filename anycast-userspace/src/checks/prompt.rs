@@ -9,36 +9,29 @@ use std::task::{Context, Poll};
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::TcpStream;
 
-use super::lent::{Heard, Lent};
+use super::heard::{Heard, Hearing};
+use super::lent::Lent;
 
 /// Most that is read at once.
 const ROOM: usize = 2048;
 
 pub(super) struct Prompt {
-    stream: Stream,
+    stream: Hearing<TcpStream>,
     /// Who reads has let the others have their turn.
     yielded: bool,
-}
-
-enum Stream {
-    /// The runtime has not heard of it.
-    Apart(Lent),
-    Heard(Heard<TcpStream>),
-    /// The runtime refused it.
-    Lost,
 }
 
 impl Prompt {
     /// An accepted connection.
     pub(super) fn apart(stream: Lent) -> Self {
-        Self::of(Stream::Apart(stream))
+        Self::of(Hearing::Apart(stream))
     }
 
     pub(super) fn heard(stream: Heard<TcpStream>) -> Self {
-        Self::of(Stream::Heard(stream))
+        Self::of(Hearing::Heard(stream))
     }
 
-    fn of(stream: Stream) -> Self {
+    fn of(stream: Hearing<TcpStream>) -> Self {
         Self {
             stream,
             yielded: false,
@@ -47,19 +40,8 @@ impl Prompt {
 
     /// The stream as the runtime has it.
     fn hear(&mut self) -> io::Result<Pin<&mut TcpStream>> {
-        self.stream = match std::mem::replace(&mut self.stream, Stream::Lost) {
-            Stream::Apart(stream) => Stream::Heard(stream.heard()?),
-            heard_or_lost => heard_or_lost,
-        };
-        match &mut self.stream {
-            Stream::Heard(stream) => Ok(Pin::new(&mut **stream)),
-            Stream::Apart(_) | Stream::Lost => Err(lost()),
-        }
+        self.stream.hear().map(Pin::new)
     }
-}
-
-fn lost() -> io::Error {
-    io::ErrorKind::NotConnected.into()
 }
 
 /// None where it would block.
@@ -77,7 +59,7 @@ impl AsyncWrite for Prompt {
         bytes: &[u8],
     ) -> Poll<io::Result<usize>> {
         let prompt = self.get_mut();
-        if let Stream::Apart(stream) = &mut prompt.stream
+        if let Hearing::Apart(stream) = &mut prompt.stream
             && let Some(written) = at_once((&**stream).write(bytes))
         {
             return Poll::Ready(written);
@@ -102,7 +84,7 @@ impl AsyncRead for Prompt {
         buffer: &mut ReadBuf<'_>,
     ) -> Poll<io::Result<()>> {
         let prompt = self.get_mut();
-        if let Stream::Apart(stream) = &mut prompt.stream {
+        if let Hearing::Apart(stream) = &mut prompt.stream {
             if !std::mem::replace(&mut prompt.yielded, true) {
                 context.waker().wake_by_ref();
                 return Poll::Pending;
@@ -128,7 +110,7 @@ mod tests {
     use tokio::time::timeout;
 
     use super::super::lent::Transport;
-    use super::{Lent, Prompt, Stream};
+    use super::{Hearing, Lent, Prompt};
 
     fn pair() -> (Prompt, TcpStream) {
         let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).expect("a listener");
@@ -150,9 +132,9 @@ mod tests {
         theirs.read_exact(&mut three).expect("what was asked");
         theirs.write_all(b"one").expect("sent");
         ours.read_exact(&mut three).await.expect("the first answer");
-        assert!(matches!(ours.stream, Stream::Apart(_)));
+        assert!(matches!(ours.stream, Hearing::Apart(_)));
         let quiet = timeout(Duration::from_millis(20), ours.read(&mut three)).await;
-        assert!(quiet.is_err() && matches!(ours.stream, Stream::Heard(_)));
+        assert!(quiet.is_err() && matches!(ours.stream, Hearing::Heard(_)));
         theirs.write_all(b"two").expect("sent");
         ours.read_exact(&mut three).await.expect("the second");
         assert_eq!(&three, b"two");

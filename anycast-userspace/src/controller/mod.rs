@@ -286,7 +286,9 @@ impl Controller {
         let mut routes_changed = false;
         let now = Instant::now();
         for index in unplanned {
-            let service = self.services.planned(index);
+            let Some(service) = self.services.untouched(index) else {
+                continue;
+            };
             let plan = service.life.plan();
             let before = service.published;
             let mode_changed = before.is_none_or(|before| before.data_plane != plan.data_plane);

@@ -30,7 +30,7 @@ impl Controller {
 
     pub(super) fn on_check(&mut self, report: Report) {
         let now = Instant::now();
-        let Some(service) = self.services.told(report.service) else {
+        let Some(service) = self.services.untouched(report.service) else {
             return;
         };
         if let Some(run) = service.runs.get_mut(report.check) {

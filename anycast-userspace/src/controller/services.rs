@@ -84,9 +84,8 @@ impl Services {
         (index < self.all.len()).then(|| &mut self[index])
     }
 
-    /// One that is told something which mostly changes neither its plan nor its deadline. Where it does, it has to be
-    /// [touched](Self::touch).
-    pub(super) fn told(&mut self, index: usize) -> Option<&mut Service> {
+    /// One that is not touched by that. Who changes its plan or its deadline has to [touch](Self::touch) it.
+    pub(super) fn untouched(&mut self, index: usize) -> Option<&mut Service> {
         self.all.get_mut(index)
     }
 
@@ -98,11 +97,6 @@ impl Services {
     /// Those whose plans may have changed since the last time, to be taken in now.
     pub(super) fn take_unplanned(&mut self) -> Vec<usize> {
         self.unplanned.take()
-    }
-
-    /// One whose plan is being taken in, which does not touch it.
-    pub(super) fn planned(&mut self, index: usize) -> &mut Service {
-        &mut self.all[index]
     }
 
     /// When the next of them has something to do.

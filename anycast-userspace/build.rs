@@ -1,30 +1,46 @@
-//! Builds the eBPF object for the program to embed, with the first usable toolchain: `nightly` with
-//! rust-src, or the toolchain `anycast-bpf` that `cargo xtask setup` links to a distribution's rustc.
+//! Builds the eBPF object for the program to embed, with the compiler and the linker that `cargo xtask setup` has
+//! chosen. It chooses nothing itself, so that every build of a checkout is of one toolchain.
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
+use std::{env, fs};
 
 use anyhow::{Context as _, bail};
 use aya_build::{Package, Toolchain};
 
-/// The toolchain that takes unstable features as it is; others are told to (`RUSTC_BOOTSTRAP`).
-const NIGHTLY: &str = "nightly";
-
 /// Tells the process that this script starts to do the work itself.
 const INNER: &str = "ANYCAST_BUILD_INNER";
+
+/// What `cargo xtask setup` has chosen.
+struct Choice {
+    /// A toolchain of rustup; empty where there is no rustup, and the compiler is the one on PATH.
+    toolchain: String,
+    linker: PathBuf,
+}
 
 /// Runs the build in a process of its own: aya-build passes on all that the nested cargo says as warnings,
 /// which are worth reading only when it fails. (Lints of the eBPF crate are looked at in a run of their own.)
 fn main() -> anyhow::Result<()> {
-    if std::env::var_os(INNER).is_some() {
-        return build();
+    if env::var_os(INNER).is_some() {
+        return build(&chosen()?);
     }
-    let mut inner = Command::new(std::env::current_exe()?);
-    if !embeds_nothing() && usable_toolchain()? != NIGHTLY {
-        inner.env("RUSTC_BOOTSTRAP", "1");
+    for crate_dir in ["anycast-common", "anycast-ebpf"] {
+        println!(
+            "cargo:rerun-if-changed={}",
+            workspace()?.join(crate_dir).display()
+        );
     }
-    let inner = inner
+    if embeds_nothing() {
+        return embed_nothing();
+    }
+    println!("cargo:rerun-if-changed={}", record()?.display());
+    let choice = chosen()?;
+    println!("cargo:rerun-if-changed={}", choice.linker.display());
+    let inner = Command::new(env::current_exe()?)
         .env(INNER, "1")
+        // The compiler is a stable one, whose unstable features build core.
+        .env("RUSTC_BOOTSTRAP", "1")
+        .env("CARGO_TARGET_BPFEL_UNKNOWN_NONE_LINKER", &choice.linker)
         .stderr(Stdio::inherit())
         .output()
         .context("starting the build script once more")?;
@@ -40,66 +56,73 @@ fn main() -> anyhow::Result<()> {
     Ok(())
 }
 
-fn build() -> anyhow::Result<()> {
-    let root = Path::new(env!("CARGO_MANIFEST_DIR"))
-        .parent()
-        .context("anycast-userspace has a parent directory")?;
-    for crate_dir in ["anycast-common", "anycast-ebpf"] {
-        println!("cargo:rerun-if-changed={}", root.join(crate_dir).display());
-    }
-    if embeds_nothing() {
-        return embed_nothing();
-    }
-    let ebpf = root.join("anycast-ebpf");
+fn build(choice: &Choice) -> anyhow::Result<()> {
+    let ebpf = workspace()?.join("anycast-ebpf");
     let package = Package {
         name: "anycast-ebpf",
         root_dir: ebpf.to_str().context("the checkout's path is UTF-8")?,
         ..Package::default()
     };
-    aya_build::build_ebpf([package], Toolchain::Custom(usable_toolchain()?))
+    aya_build::build_ebpf([package], Toolchain::Custom(&choice.toolchain))
 }
 
 /// The fuzz targets load no program, and need no toolchain for one.
 fn embeds_nothing() -> bool {
-    std::env::var_os("CARGO_FEATURE_FUZZING").is_some()
+    env::var_os("CARGO_FEATURE_FUZZING").is_some()
 }
 
 fn embed_nothing() -> anyhow::Result<()> {
-    let directory = std::env::var_os("OUT_DIR").context("cargo sets OUT_DIR")?;
+    let directory = env::var_os("OUT_DIR").context("cargo sets OUT_DIR")?;
     for name in [
         "anycast-ebpf",
         "anycast-trace",
         "anycast-listener",
         "anycast-bench",
     ] {
-        std::fs::write(Path::new(&directory).join(name), [])?;
+        fs::write(Path::new(&directory).join(name), [])?;
     }
     Ok(())
 }
 
-fn usable_toolchain() -> anyhow::Result<&'static str> {
-    for toolchain in [NIGHTLY, "anycast-bpf"] {
-        if has_core_source(toolchain) {
-            return Ok(toolchain);
-        }
-    }
-    bail!(
-        "no toolchain here can build for bpfel-unknown-none: neither `nightly` nor `anycast-bpf` \
-         holds the source of core. Run `cargo xtask setup`, or `rustup toolchain install nightly \
-         --component rust-src`"
-    )
+fn workspace() -> anyhow::Result<&'static Path> {
+    Path::new(env!("CARGO_MANIFEST_DIR"))
+        .parent()
+        .context("anycast-userspace has a parent directory")
 }
 
-fn has_core_source(toolchain: &str) -> bool {
-    Command::new("rustup")
-        .args(["run", toolchain, "rustc", "--print", "sysroot"])
-        .output()
-        .ok()
-        .filter(|output| output.status.success())
-        .and_then(|output| String::from_utf8(output.stdout).ok())
-        .is_some_and(|sysroot| {
-            Path::new(sysroot.trim())
-                .join("lib/rustlib/src/rust/library/core/Cargo.toml")
-                .exists()
-        })
+/// Where `cargo xtask setup` keeps its choice.
+fn record() -> anyhow::Result<PathBuf> {
+    let target = env::var_os("CARGO_TARGET_DIR").unwrap_or_else(|| "target".into());
+    Ok(workspace()?.join(target).join("bpf/toolchain"))
+}
+
+fn chosen() -> anyhow::Result<Choice> {
+    let record = record()?;
+    let text = fs::read_to_string(&record).with_context(|| {
+        format!(
+            "{} does not say which toolchain builds the eBPF object: run `cargo xtask setup` once",
+            record.display()
+        )
+    })?;
+    let field = |name: &str| {
+        text.lines()
+            .find_map(|line| line.strip_prefix(name)?.strip_prefix('='))
+            .with_context(|| {
+                format!(
+                    "{} names no {name}: run `cargo xtask setup`",
+                    record.display()
+                )
+            })
+    };
+    let choice = Choice {
+        toolchain: field("toolchain")?.to_owned(),
+        linker: PathBuf::from(field("linker")?),
+    };
+    if !choice.linker.is_file() {
+        bail!(
+            "{} is gone: run `cargo xtask setup`",
+            choice.linker.display()
+        );
+    }
+    Ok(choice)
 }

@@ -1,12 +1,12 @@
 //! `cargo xtask build-and-run`: sets up what is missing, builds, and runs: the lab, or the daemon.
 
 use std::os::unix::process::CommandExt as _;
-use std::path::Path;
 use std::process::Command;
 
-use crate::command::{cargo, run, say};
-use crate::lab::{self, LabArgs};
-use crate::{packages, test, toolchain};
+use crate::command::{build_daemon, daemon, say};
+use crate::host::{self, Purpose};
+use crate::lab::LabArgs;
+use crate::{lab, packages, privilege, toolchain};
 
 #[derive(Debug, clap::Args)]
 pub(crate) struct Args {
@@ -19,27 +19,55 @@ pub(crate) struct Args {
 }
 
 pub(crate) fn build_and_run(args: &Args) -> anyhow::Result<()> {
+    if args.anycast.is_empty() {
+        return build_and_run_lab(args.once);
+    }
+    let takes_root = args.anycast[0] == "run";
+    host::check(
+        if takes_root {
+            Purpose::Daemon
+        } else {
+            Purpose::Build
+        },
+        &[],
+    )?;
     toolchain::ensure()?;
-    if args.anycast.is_empty() {
-        packages::ensure_tools(packages::TOOLS)?;
-    }
-    run(&mut cargo(&[
-        "build",
-        "--release",
-        "--package=anycast-userspace",
-    ]))?;
-    let binary = test::binary();
-    if args.anycast.is_empty() {
-        return lab::run(&LabArgs {
-            once: args.once,
-            anycast: binary,
-        });
-    }
-    become_the_daemon(&binary, &args.anycast)
+    build_daemon()?;
+    say(&format!(
+        "{} {}",
+        daemon().display(),
+        args.anycast.join(" ")
+    ));
+    become_it(if takes_root {
+        privilege::command(&[], daemon(), &args.anycast)?
+    } else {
+        let mut command = Command::new(daemon());
+        command.args(&args.anycast);
+        command
+    })
 }
 
-/// Replaces this process, so that signals reach the daemon itself.
-fn become_the_daemon(binary: &Path, args: &[String]) -> anyhow::Result<()> {
-    say(&format!("{} {}", binary.display(), args.join(" ")));
-    Err(Command::new(binary).args(args).exec().into())
+fn build_and_run_lab(once: bool) -> anyhow::Result<()> {
+    host::check(Purpose::Namespaces, &[packages::TOOLS])?;
+    toolchain::ensure()?;
+    packages::ensure_tools(packages::TOOLS)?;
+    build_daemon()?;
+    let args = LabArgs {
+        once,
+        anycast: daemon(),
+    };
+    if nix::unistd::geteuid().is_root() {
+        return lab::run(&args);
+    }
+    let anycast = args.anycast.to_string_lossy();
+    let mut words = vec!["as-root", "lab", "--anycast", &anycast];
+    if once {
+        words.push("--once");
+    }
+    become_it(privilege::itself(&words)?)
+}
+
+/// Replaces this process, so that signals reach the other itself.
+fn become_it(mut command: Command) -> anyhow::Result<()> {
+    Err(command.exec().into())
 }

@@ -1,10 +1,15 @@
 //! `cargo xtask ci`: what must hold besides the tests: format, lints, dependencies, docs.
 
+use std::process::Command;
+
 use crate::command::{cargo, output_of, run, say};
+use crate::host::{self, Purpose};
 use crate::pinned::CARGO_DENY;
+use crate::toolchain::{LINKED, Place, Toolchain};
 use crate::{fuzz, packages, toolchain};
 
 pub(crate) fn run_checks() -> anyhow::Result<()> {
+    host::check(Purpose::Build, &[])?;
     let bpf = toolchain::ensure()?;
     run(&mut cargo(&["fmt", "--all", "--check"]))?;
     run(&mut cargo(&[
@@ -23,26 +28,30 @@ pub(crate) fn run_checks() -> anyhow::Result<()> {
 }
 
 /// The eBPF crate once more, for the target that it is made for.
-fn lint_for_the_kernel(toolchain: &str) -> anyhow::Result<()> {
-    if output_of("rustup", &["run", toolchain, "clippy-driver", "--version"]).is_none() {
-        if toolchain == "nightly" {
-            run(std::process::Command::new("rustup").args([
-                "component",
-                "add",
-                "clippy",
-                "--toolchain=nightly",
-            ]))?;
-        } else {
-            packages::install(&["rust-web-clippy"])?;
+fn lint_for_the_kernel(toolchain: &Toolchain) -> anyhow::Result<()> {
+    let mut clippy = cargo(&[]);
+    match toolchain.place() {
+        Place::Rustup(name) => {
+            if output_of("rustup", &["run", name, "clippy-driver", "--version"]).is_none() {
+                ensure_clippy(name)?;
+            }
+            clippy.env("RUSTUP_TOOLCHAIN", name);
         }
+        Place::Path | Place::Usr => {}
     }
-    run(cargo(&[])
+    run(clippy
         .args(["clippy", "--package=anycast-ebpf", "--lib", "--bins"])
         .args(["--target=bpfel-unknown-none", "-Zbuild-std=core"])
         .args(["--target-dir=target/bpf-lint", "--", "--deny=warnings"])
-        .env("RUSTUP_TOOLCHAIN", toolchain)
         .env("RUSTC_BOOTSTRAP", "1")
         .env_remove("RUSTC"))
+}
+
+fn ensure_clippy(toolchain: &str) -> anyhow::Result<()> {
+    if toolchain == LINKED {
+        return packages::install(&["rust-web-clippy"]);
+    }
+    run(Command::new("rustup").args(["component", "add", "clippy", "--toolchain", toolchain]))
 }
 
 /// Licences, sources, duplicate and banned crates.

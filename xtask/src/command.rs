@@ -1,6 +1,6 @@
 //! Running programs: each is shown before it runs, and a failure names it.
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
 use anyhow::{Context as _, bail};
@@ -10,6 +10,16 @@ pub(crate) fn root() -> &'static Path {
     Path::new(env!("CARGO_MANIFEST_DIR"))
         .parent()
         .unwrap_or(Path::new("."))
+}
+
+/// Where cargo puts what it builds; a relative directory is that of a cargo in the workspace's root.
+pub(crate) fn target() -> PathBuf {
+    root().join(std::env::var_os("CARGO_TARGET_DIR").unwrap_or_else(|| "target".into()))
+}
+
+/// The release build of the daemon.
+pub(crate) fn daemon() -> PathBuf {
+    target().join("release/anycast")
 }
 
 /// Says what is being done.
@@ -39,6 +49,15 @@ pub(crate) fn cargo(args: &[&str]) -> Command {
         }
     }
     command
+}
+
+/// Builds the release of the daemon.
+pub(crate) fn build_daemon() -> anyhow::Result<()> {
+    run(&mut cargo(&[
+        "build",
+        "--release",
+        "--package=anycast-userspace",
+    ]))
 }
 
 /// Runs a command to its end; a failure is an error that shows the command.
@@ -79,7 +98,7 @@ pub(crate) fn output_of(program: &str, args: &[&str]) -> Option<String> {
         .then(|| String::from_utf8_lossy(&output.stdout).trim().to_owned())
 }
 
-fn shown(command: &Command) -> String {
+pub(crate) fn shown(command: &Command) -> String {
     let mut words = vec![command.get_program().to_string_lossy()];
     words.extend(command.get_args().map(std::ffi::OsStr::to_string_lossy));
     words.join(" ")

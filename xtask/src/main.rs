@@ -1,16 +1,21 @@
 //! `cargo xtask <command>`: everything that a developer runs, one file per command.
 
+mod as_root;
 mod bench;
 mod build_and_run;
 mod ci;
 mod command;
+mod fresh;
 mod fuzz;
 mod gate;
+mod host;
 mod lab;
 mod packages;
 mod pinned;
+mod privilege;
 mod setup;
 mod test;
+mod test_programs;
 mod toolchain;
 mod verify;
 mod vm;
@@ -32,7 +37,7 @@ enum Command {
     /// Install what is missing of the eBPF toolchain, bpf-linker, the lab's daemons and tools, and QEMU; `test` and
     /// `ci` install what they alone need
     Setup,
-    /// Run every test, the privileged ones included (root)
+    /// Run every test; the privileged ones run as root, through sudo where you are not
     Test(test::Args),
     /// Run the fuzz targets of tests/fuzz, each for some seconds
     Fuzz(fuzz::Args),
@@ -47,6 +52,9 @@ enum Command {
     /// The first process of such a machine
     #[command(hide = true)]
     VmInit,
+    /// What this program itself runs through sudo
+    #[command(hide = true, subcommand)]
+    AsRoot(as_root::Part),
 }
 
 fn main() -> anyhow::Result<()> {
@@ -60,5 +68,6 @@ fn main() -> anyhow::Result<()> {
         Command::Verify(args) => verify::run(&args),
         Command::Vm(args) => vm::run_program(&args),
         Command::VmInit => vm::init::main(),
+        Command::AsRoot(part) => as_root::run(&part),
     }
 }

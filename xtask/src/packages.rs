@@ -1,5 +1,6 @@
 //! Debian and Ubuntu packages: which are missing, and installing them without starting daemons.
 
+use std::ffi::OsStr;
 use std::fs::{self, File};
 use std::io;
 use std::os::unix::fs::PermissionsExt as _;
@@ -10,6 +11,7 @@ use anycast_tests::interrupt;
 use anyhow::{Context as _, bail};
 
 use crate::command::{output_of, run, say};
+use crate::privilege;
 
 /// Programs that the tests and the lab use, and the package of each.
 pub(crate) const TOOLS: &[(&str, &str)] = &[
@@ -39,29 +41,43 @@ pub(crate) const TEST_TOOLS: &[(&str, &str)] = &[
     ("xdp-loader", "xdp-tools"),
 ];
 
-/// Installs the packages of those programs that are missing.
-pub(crate) fn ensure_tools(tools: &[(&str, &str)]) -> anyhow::Result<()> {
-    remove_leftover(Path::new(POLICY));
-    let missing: Vec<&str> = tools
+/// The packages of those programs that are missing.
+pub(crate) fn missing(tools: &[(&'static str, &'static str)]) -> Vec<&'static str> {
+    tools
         .iter()
         .filter(|(program, _)| !is_on_path(program))
         .map(|(_, package)| *package)
-        .collect();
+        .collect()
+}
+
+/// Installs the packages of those programs that are missing.
+pub(crate) fn ensure_tools(tools: &[(&'static str, &'static str)]) -> anyhow::Result<()> {
+    if nix::unistd::geteuid().is_root() {
+        remove_leftover(Path::new(POLICY));
+    }
+    let missing = missing(tools);
     if missing.is_empty() {
         return Ok(());
     }
     install(&missing)
 }
 
-/// Whether apt knows a version of the package that it could install.
-pub(crate) fn is_available(package: &str) -> bool {
-    refresh_once();
-    output_of("apt-cache", &["policy", package]).is_some_and(|policy| {
-        policy.contains("Candidate:") && !policy.contains("Candidate: (none)")
-    })
+/// Whether packages can be installed here.
+pub(crate) fn can_install() -> bool {
+    is_on_path("apt-get") && privilege::is_possible()
 }
 
-/// Installs packages. Daemons among them are not started. Ctrl-C ends it once apt is done.
+/// The version of a package that apt would install, if it knows one.
+pub(crate) fn candidate(package: &str) -> Option<String> {
+    refresh_once();
+    let policy = output_of("apt-cache", &["policy", package])?;
+    let version = policy
+        .lines()
+        .find_map(|line| line.trim().strip_prefix("Candidate: "))?;
+    (version != "(none)").then(|| version.to_owned())
+}
+
+/// Installs packages, through sudo where the user is not root. Daemons among them are not started.
 pub(crate) fn install(packages: &[&str]) -> anyhow::Result<()> {
     if !is_on_path("apt-get") {
         bail!(
@@ -69,15 +85,19 @@ pub(crate) fn install(packages: &[&str]) -> anyhow::Result<()> {
             packages.join(", ")
         );
     }
-    if !nix::unistd::geteuid().is_root() {
-        bail!(
-            "missing: {}; run `sudo apt-get install {}`, or this command as root",
-            packages.join(", "),
-            packages.join(" ")
-        );
-    }
     say(&format!("installing {}", packages.join(", ")));
+    if nix::unistd::geteuid().is_root() {
+        return install_as_root(packages);
+    }
+    let mut args = vec!["as-root", "install"];
+    args.extend(packages);
+    run(&mut privilege::itself(&args)?)
+}
+
+/// The same where this process is root already. Ctrl-C ends it once apt is done.
+pub(crate) fn install_as_root(packages: &[impl AsRef<OsStr>]) -> anyhow::Result<()> {
     refresh_once();
+    remove_leftover(Path::new(POLICY));
     let deferred = interrupt::defer()?;
     let installed = without_daemons(packages);
     drop(deferred);
@@ -85,7 +105,7 @@ pub(crate) fn install(packages: &[&str]) -> anyhow::Result<()> {
     interrupt::check()
 }
 
-fn without_daemons(packages: &[&str]) -> anyhow::Result<()> {
+fn without_daemons(packages: &[impl AsRef<OsStr>]) -> anyhow::Result<()> {
     let _no_daemon_starts = PolicyRcD::deny(Path::new(POLICY))?;
     run(Command::new("apt-get")
         .args(["install", "-y", "-qq", "--no-install-recommends"])
@@ -101,13 +121,15 @@ pub(crate) fn is_on_path(program: &str) -> bool {
         .any(|directory| directory.join(program).is_file())
 }
 
-/// Fetches the package lists, once per run and as root only.
+/// Fetches the package lists, once per run, where that can be done.
 pub(crate) fn refresh_once() {
     static REFRESHED: std::sync::Once = std::sync::Once::new();
     REFRESHED.call_once(|| {
-        if nix::unistd::geteuid().is_root() && is_on_path("apt-get") {
+        if can_install()
+            && let Ok(mut update) = privilege::command(&[], "apt-get", &["update", "-qq"])
+        {
             // Old lists may do; if they do not, the install says so.
-            let _lists = run(Command::new("apt-get").args(["update", "-qq"]));
+            let _lists = run(&mut update);
         }
     });
 }

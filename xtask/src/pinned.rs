@@ -3,6 +3,7 @@
 use std::process::Command;
 
 use crate::command::{cargo, output_of, say};
+use crate::toolchain::LINKER_RELEASE;
 
 /// One of them.
 pub(crate) struct Pinned {
@@ -16,7 +17,7 @@ pub(crate) struct Pinned {
 /// The linker that the object is built and tested with.
 pub(crate) const BPF_LINKER: Pinned = Pinned {
     name: "bpf-linker",
-    version: "0.13.0",
+    version: LINKER_RELEASE,
     asked: ("bpf-linker", &["--version"]),
 };
 

@@ -2,16 +2,20 @@
 
 use std::fmt::Write as _;
 use std::fs;
-use std::path::{Path, PathBuf};
-use std::process::{Command, Stdio};
+use std::path::Path;
+use std::process::Stdio;
 use std::time::Duration;
 
 use anyhow::{Context as _, bail};
 use serde::Deserialize;
 
-use crate::command::{cargo, output_of, root, say};
-use crate::toolchain;
+use crate::command::{output_of, root, say};
+use crate::fresh::{self, Suite};
+use crate::host::{self, Purpose};
+use crate::test_programs::built;
+use crate::toolchain::Toolchain;
 use crate::vm::{self, Kernel};
+use crate::{privilege, toolchain};
 
 /// How long a machine may take: an emulated processor walks through the largest programs for minutes each.
 const LIMIT: Duration = Duration::from_secs(5400);
@@ -19,13 +23,24 @@ const LIMIT: Duration = Duration::from_secs(5400);
 #[derive(Debug, clap::Args)]
 pub(crate) struct Args {
     /// Load every set of features, and write docs/verifier.md; this takes half an hour
-    #[arg(long)]
+    #[arg(long, conflicts_with_all = ["kernel", "fresh"])]
     write: bool,
+    /// On this kernel: a release or a series that apt has [default: 6.1 and 6.12]
+    #[arg(long, value_name = "RELEASE", conflicts_with = "fresh")]
+    kernel: Option<String>,
+    /// Run README's two commands in a bare root of this release of Debian, as an ordinary user with sudo; this takes
+    /// an hour and 10 GB
+    #[arg(long, value_name = "SUITE")]
+    fresh: Option<Suite>,
 }
 
 pub(crate) fn run(args: &Args) -> anyhow::Result<()> {
-    toolchain::ensure()?;
-    let kernels = vm::ensure(|_| None)?;
+    if let Some(suite) = args.fresh {
+        return fresh::run_suite(suite);
+    }
+    host::check(Purpose::Build, &[vm::TOOLS])?;
+    let toolchain = toolchain::ensure()?;
+    let kernels = vm::ensure(args.kernel.as_deref(), |_| None)?.strictly()?;
     let program = built("test", "kernel")?;
     if !args.write {
         return on_all(&kernels, &program, false).map(drop);
@@ -34,7 +49,8 @@ pub(crate) fn run(args: &Args) -> anyhow::Result<()> {
     rows.push(here(&program)?);
     let path = root().join("docs/verifier.md");
     say(&format!("writing {}", path.display()));
-    fs::write(&path, document(&rows)).with_context(|| format!("cannot write {}", path.display()))
+    fs::write(&path, document(&rows, toolchain))
+        .with_context(|| format!("cannot write {}", path.display()))
 }
 
 /// Runs it on each kernel in a virtual machine, all at a time.
@@ -63,8 +79,7 @@ fn on(kernel: &Kernel, program: &Path, statistics: bool) -> anyhow::Result<(Stri
 /// Runs it on this kernel.
 fn here(program: &Path) -> anyhow::Result<(String, Vec<Row>)> {
     let release = output_of("uname", &["-r"]).context("`uname -r` tells nothing")?;
-    let output = Command::new(program)
-        .arg("--statistics")
+    let output = privilege::command(&[], program, &["--statistics"])?
         .stdin(Stdio::null())
         .stderr(Stdio::inherit())
         .output()
@@ -80,32 +95,6 @@ fn here(program: &Path) -> anyhow::Result<(String, Vec<Row>)> {
 fn version_of(release: &str) -> &str {
     let end = release.find(|c: char| !c.is_ascii_digit() && c != '.');
     &release[..end.unwrap_or(release.len())]
-}
-
-/// Builds a target of the crate `tests`, a `test` or a `bench`; returns its file.
-pub(crate) fn built(kind: &str, name: &str) -> anyhow::Result<PathBuf> {
-    let target = format!("--{kind}={name}");
-    say(&format!("building {name}"));
-    let output = cargo(&["test", "--package=anycast-tests", &target, "--no-run"])
-        .arg("--message-format=json-render-diagnostics")
-        .stdin(Stdio::null())
-        .stderr(Stdio::inherit())
-        .output()
-        .context("cannot start `cargo`")?;
-    if !output.status.success() {
-        bail!("{name} does not build");
-    }
-    executable(&String::from_utf8_lossy(&output.stdout), name)
-        .with_context(|| format!("cargo does not say where {name} is"))
-}
-
-/// The file that cargo's messages name for a target.
-fn executable(messages: &str, name: &str) -> Option<PathBuf> {
-    messages
-        .lines()
-        .filter_map(|line| serde_json::from_str::<serde_json::Value>(line).ok())
-        .filter(|message| message["target"]["name"] == name)
-        .find_map(|message| message["executable"].as_str().map(PathBuf::from))
 }
 
 /// What one verifier says of one program.
@@ -129,20 +118,15 @@ fn rows(text: &str) -> anyhow::Result<Vec<Row>> {
         .collect()
 }
 
-fn document(kernels: &[(String, Vec<Row>)]) -> String {
-    let version = |program: &str, args: &[&str]| {
-        output_of(program, args).unwrap_or_else(|| format!("an unknown {program}"))
-    };
-    let compiler = toolchain::find()
-        .map(|toolchain| version("rustup", &["run", toolchain, "rustc", "--version"]));
+fn document(kernels: &[(String, Vec<Row>)], toolchain: &Toolchain) -> String {
     let mut text = format!(
         "# What the verifier says\n\n\
          Every program is loaded on each of these kernels, by the loader that the daemon uses, with the features \
          that\nconfigurations ask for. The verifier walks through at most 1,000,000 instructions, counting each \
          as often as a path\ncomes by, and a program has at most 512 bytes of stack.\n\n\
          Written by `cargo xtask verify --write`, with {} and {}.\n",
-        compiler.unwrap_or_else(|| "an unknown rustc".to_owned()),
-        version("bpf-linker", &["--version"])
+        toolchain.compiler_version(),
+        toolchain.linker_version()
     );
     for (release, rows) in kernels {
         let _to_a_string = write!(

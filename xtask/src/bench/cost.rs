@@ -3,12 +3,13 @@
 use std::collections::BTreeMap;
 use std::fs;
 use std::path::Path;
-use std::process::{Command, Stdio};
+use std::process::Stdio;
 
 use anyhow::{Context as _, bail};
 
 use super::{Args, results};
 use crate::command::output_of;
+use crate::privilege;
 
 /// The cases, and what each is.
 pub(super) fn cases(program: &Path) -> anyhow::Result<Vec<(String, String)>> {
@@ -47,8 +48,7 @@ pub(super) fn machine() -> String {
 }
 
 fn run(program: &Path, args: &[&str]) -> anyhow::Result<String> {
-    let output = Command::new(program)
-        .args(args)
+    let output = privilege::command(&[], program, args)?
         .stdin(Stdio::null())
         .stderr(Stdio::inherit())
         .output()

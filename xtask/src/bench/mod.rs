@@ -13,10 +13,11 @@ use std::collections::BTreeMap;
 use std::fs;
 use std::path::{Path, PathBuf};
 
-use anyhow::{Context as _, bail};
+use anyhow::Context as _;
 
 use crate::command::{root, say};
-use crate::{gate, packages, verify};
+use crate::host::{self, Purpose};
+use crate::{gate, packages, test_programs, toolchain, vm};
 use results::Results;
 
 /// Programs that the comparison needs, and the package of each.
@@ -57,13 +58,17 @@ pub(crate) struct Args {
 
 pub(crate) fn run(args: &Args) -> anyhow::Result<()> {
     if args.check {
-        return gate::run(args.update);
+        host::check(Purpose::Build, &[vm::TOOLS])?;
+        return gate::run(args.update).map(|unavailable| {
+            for (what, why) in unavailable {
+                say(&format!("not tried here: {what} ({why})"));
+            }
+        });
     }
-    if !nix::unistd::geteuid().is_root() {
-        bail!("loading programs and making network namespaces takes root");
-    }
+    host::check(Purpose::Namespaces, &[TOOLS])?;
+    toolchain::ensure()?;
     packages::ensure_tools(TOOLS)?;
-    let program = verify::built("bench", "cost")?;
+    let program = test_programs::built("bench", "cost")?;
     let mut results = Results::new(cost::cases(&program)?, cost::machine());
     if !args.no_instructions {
         results.instructions = counts(&program)?;

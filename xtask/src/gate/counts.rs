@@ -7,7 +7,7 @@ use std::path::Path;
 use anyhow::{Context as _, bail};
 use serde::{Deserialize, Serialize};
 
-use crate::command::output_of;
+use crate::toolchain::Toolchain;
 
 /// Instructions per packet by case.
 pub(super) type Counts = BTreeMap<String, u64>;
@@ -17,19 +17,16 @@ pub(super) type Counts = BTreeMap<String, u64>;
 pub(super) struct Build {
     /// `rustc --version`.
     pub(super) compiler: String,
-    /// `bpf-linker --version`.
+    /// `bpf-linker --version`, and the release of its LLVM.
     pub(super) linker: String,
 }
 
 impl Build {
-    /// The compiler of a toolchain, and the linker on PATH.
-    pub(super) fn here(toolchain: &str) -> Self {
-        let version = |program, args: &[&str]| {
-            output_of(program, args).unwrap_or_else(|| format!("no {program}"))
-        };
+    /// What a toolchain says of itself.
+    pub(super) fn of(toolchain: &Toolchain) -> Self {
         Self {
-            compiler: version("rustup", &["run", toolchain, "rustc", "--version"]),
-            linker: version("bpf-linker", &["--version"]),
+            compiler: toolchain.compiler_version(),
+            linker: toolchain.linker_version(),
         }
     }
 }

@@ -14,8 +14,8 @@ use std::time::Duration;
 use anyhow::{Context as _, bail, ensure};
 
 use crate::command::{output_of, root, say};
-use crate::toolchain;
 use crate::vm::{self, Kernel};
+use crate::{test_programs, toolchain};
 use counts::{Build, Counts, Kept};
 
 /// How long a machine may take; the emulator is slow where it shares its processor.
@@ -26,13 +26,22 @@ const RUNS: &str = "20000";
 /// Rounds of calls, the least of which counts.
 const ROUNDS: &str = "2";
 
-/// Counts on every kernel, and compares with what is kept, or keeps what was counted.
-pub(crate) fn run(update: bool) -> anyhow::Result<()> {
+/// Counts on every kernel that can be had, and compares with what is kept, or keeps what was counted. Returns the
+/// series that it was not tried on, and why.
+pub(crate) fn run(update: bool) -> anyhow::Result<Vec<(String, String)>> {
     let path = root().join("tests/benches/instructions.json");
     let kept = Kept::read(&path)?;
-    let kernels = vm::ensure(|series| kept.release(series))?;
-    let build = Build::here(toolchain::find().context("there is no eBPF toolchain")?);
-    let program = crate::verify::built("bench", "cost")?;
+    let fetched = vm::ensure(None, |series| kept.release(series))?;
+    let build = Build::of(toolchain::ensure()?);
+    let (kernels, unavailable) = if update {
+        (fetched.strictly()?, Vec::new())
+    } else {
+        (fetched.kernels, fetched.unavailable)
+    };
+    if kernels.is_empty() {
+        return Ok(unavailable);
+    }
+    let program = test_programs::built("bench", "cost")?;
     let found = Kept {
         kernels: count_all(&kernels, &program)?,
         build,
@@ -40,7 +49,7 @@ pub(crate) fn run(update: bool) -> anyhow::Result<()> {
     if update {
         found.write(&path)?;
         say(&format!("wrote {}", path.display()));
-        return Ok(());
+        return Ok(unavailable);
     }
     let findings = judge::compare(&kept, &found);
     print!("{}", judge::report(&kept, &found, &findings));
@@ -50,20 +59,20 @@ pub(crate) fn run(update: bool) -> anyhow::Result<()> {
         "{failing} counts are not as kept in tests/benches/instructions.json: after a change that is meant, \
          `cargo xtask bench --check --update` keeps the new ones"
     );
-    Ok(())
+    Ok(unavailable)
 }
 
 /// Instructions per packet by series of kernels and case, with `program`, which is built.
 pub(crate) fn count_by_series(
     program: &Path,
 ) -> anyhow::Result<BTreeMap<String, BTreeMap<String, u64>>> {
-    let kernels = vm::ensure(|_| None)?;
+    let kernels = vm::ensure(None, |_| None)?.strictly()?;
     let mut by_release = count_all(&kernels, program)?;
     Ok(kernels
         .iter()
         .filter_map(|kernel| {
             let counts = by_release.remove(&kernel.release)?;
-            Some((kernel.series.to_owned(), counts))
+            Some((counts::series(&kernel.release).to_owned(), counts))
         })
         .collect())
 }

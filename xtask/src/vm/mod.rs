@@ -20,7 +20,8 @@ use std::time::{Duration, Instant};
 use anycast_tests::interrupt;
 use anyhow::{Context as _, anyhow, bail};
 
-pub(crate) use kernels::{Kernel, SERIES};
+pub(crate) use kernels::Kernel;
+use kernels::SERIES;
 
 use crate::command::say;
 use crate::packages;
@@ -50,8 +51,8 @@ pub(crate) struct Output {
 
 #[derive(Debug, clap::Args)]
 pub(crate) struct Args {
-    /// Only on this series
-    #[arg(long, value_parser = SERIES)]
+    /// Only on this kernel: a release or a series that apt has, or that is unpacked [default: 6.1 and 6.12]
+    #[arg(long, value_name = "RELEASE")]
     kernel: Option<String>,
     /// Seconds of this machine that the program may take
     #[arg(long, default_value_t = 300)]
@@ -65,16 +66,9 @@ pub(crate) struct Args {
 pub(crate) fn run_program(args: &Args) -> anyhow::Result<()> {
     let (program, rest) = args.program.split_first().context("no program is named")?;
     let rest: Vec<&str> = rest.iter().map(String::as_str).collect();
-    let kernels = ensure(|_| None)?;
+    let kernels = ensure(args.kernel.as_deref(), |_| None)?.strictly()?;
     let _cleaned_up = interrupt::defer()?;
     for kernel in kernels {
-        if args
-            .kernel
-            .as_deref()
-            .is_some_and(|series| series != kernel.series)
-        {
-            continue;
-        }
         let limit = Duration::from_secs(args.limit);
         let output = run(&kernel, Path::new(program), &rest, limit)?;
         print!("{}", output.stdout);
@@ -92,14 +86,44 @@ pub(crate) fn run_program(args: &Args) -> anyhow::Result<()> {
     Ok(())
 }
 
-/// Installs what is missing here, and fetches the kernels of all series: of each the release that
+/// The kernels that can be had, and why others cannot.
+#[derive(Debug, Default)]
+pub(crate) struct Fetched {
+    pub(crate) kernels: Vec<Kernel>,
+    /// Such as `6.1`, and why.
+    pub(crate) unavailable: Vec<(String, String)>,
+}
+
+impl Fetched {
+    /// All of them, or an error.
+    pub(crate) fn strictly(self) -> anyhow::Result<Vec<Kernel>> {
+        if let Some((_, why)) = self.unavailable.into_iter().next() {
+            bail!("{why}");
+        }
+        Ok(self.kernels)
+    }
+}
+
+/// Installs what is missing here, and fetches the kernel `only`, or one of each series: the release that
 /// `preferred` names, or the newest.
-pub(crate) fn ensure(preferred: impl Fn(&str) -> Option<String>) -> anyhow::Result<Vec<Kernel>> {
+pub(crate) fn ensure(
+    only: Option<&str>,
+    preferred: impl Fn(&str) -> Option<String>,
+) -> anyhow::Result<Fetched> {
     packages::ensure_tools(TOOLS).context("virtual machines need QEMU")?;
-    SERIES
-        .iter()
-        .map(|series| kernels::fetch(series, preferred(series).as_deref()))
-        .collect()
+    let wanted = only.map_or_else(|| SERIES.to_vec(), |only| vec![only]);
+    let mut fetched = Fetched::default();
+    for wanted in wanted {
+        match kernels::fetch(wanted, preferred(wanted).as_deref()) {
+            Ok(kernel) => fetched.kernels.push(kernel),
+            Err(error) => {
+                interrupt::check()?;
+                let why = format!("{error:#}");
+                fetched.unavailable.push((wanted.to_owned(), why));
+            }
+        }
+    }
+    Ok(fetched)
 }
 
 /// Does `work` with each kernel, all at a time: each machine uses one processor. Ctrl-C ends it once the

@@ -66,7 +66,9 @@ pub(super) fn write(
         archive.file(&library, &content);
     }
     for (place, module) in MODULES.iter().enumerate() {
-        let file = kernel.module(module)?;
+        let Some(file) = kernel.module(module)? else {
+            continue;
+        };
         let name = file.file_name().context("a module's file has a name")?;
         let target = format!("{}/{place}-{}", init::MODULES, name.to_string_lossy());
         archive.file(Path::new(&target), &fs::read(&file)?);

@@ -16,7 +16,7 @@ use std::collections::BTreeMap;
 use anyhow::Result;
 
 pub use bird::Bird;
-pub use dissect::dissect;
+pub use dissect::{Dissected, dissect};
 pub use exabgp::ExaBgp;
 pub use exabgp_decode::exabgp_decode;
 pub use frr::Frr;

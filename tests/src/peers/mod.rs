@@ -7,9 +7,10 @@ mod dissect;
 mod exabgp;
 mod exabgp_decode;
 mod frr;
+mod frr_daemons;
 mod gobgp;
 mod router;
-pub mod vty;
+mod vty;
 
 use std::collections::BTreeMap;
 
@@ -20,6 +21,7 @@ pub use dissect::{Dissected, dissect};
 pub use exabgp::ExaBgp;
 pub use exabgp_decode::exabgp_decode;
 pub use frr::Frr;
+pub use frr_daemons::FrrDaemons;
 pub use gobgp::GoBgp;
 pub use router::Router;
 

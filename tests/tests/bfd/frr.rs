@@ -47,13 +47,13 @@ fn peer(node: &str, router: &str) -> String {
 }
 
 impl BfdDaemon for Frr {
-    fn start(router: &Router) -> Result<Self> {
+    fn start(router: &Router, multiplier: u8) -> Result<Self> {
         let daemons = FrrDaemons::new(router)?;
         let mut text = "bfd\n".to_owned();
         for (node, router) in ADDRESSES {
             write!(
                 text,
-                " {}\n  receive-interval 50\n  transmit-interval 50\n  detect-multiplier 3\n !\n",
+                " {}\n  receive-interval 50\n  transmit-interval 50\n  detect-multiplier {multiplier}\n !\n",
                 peer(node, router)
             )?;
         }
@@ -89,9 +89,12 @@ impl BfdDaemon for Frr {
         let view = |session: &Value| {
             let interval = |key: &str| session[key].as_u64().unwrap_or_default();
             let transmit = interval("transmit-interval").max(interval("remote-receive-interval"));
+            let receive = interval("receive-interval").max(interval("remote-transmit-interval"));
+            let detection = receive * interval("remote-detect-multiplier");
             let view = View {
                 up: session["status"] == "up",
                 transmit: Duration::from_millis(transmit),
+                detection: Duration::from_millis(detection),
             };
             Some((session["peer"].as_str()?.parse().ok()?, view))
         };

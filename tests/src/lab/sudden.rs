@@ -18,7 +18,7 @@ use crate::feed::Mark;
 /// How often the server is killed.
 const KILLS: usize = 20;
 /// How often it hangs.
-const HANGS: usize = 5;
+const HANGS: usize = 3;
 /// From the kill to the state in the maps, at the median.
 const DOWN_WITHIN: Duration = Duration::from_micros(100);
 /// From the kill to the last withdrawal sent, at the median.

@@ -170,3 +170,17 @@ fn describe_status(status: ExitStatus) -> String {
         (None, None) => status.to_string(),
     }
 }
+
+/// Waits for the end of a process that a command has started; in tests.
+#[cfg(test)]
+pub(crate) async fn end_of(pid: u32) {
+    const PATIENCE: std::time::Duration = std::time::Duration::from_secs(60);
+    const POLL: std::time::Duration = std::time::Duration::from_millis(5);
+    let ended = async {
+        while !anycast_tests::process::has_ended(pid) {
+            tokio::time::sleep(POLL).await;
+        }
+    };
+    let ended = tokio::time::timeout(PATIENCE, ended).await;
+    assert!(ended.is_ok(), "process {pid} still runs");
+}

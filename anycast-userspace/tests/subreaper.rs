@@ -2,9 +2,9 @@
 //! process.
 
 use std::net::{IpAddr, Ipv4Addr};
-use std::path::Path;
 use std::time::Duration;
 
+use anycast_tests::process::state;
 use anycast_userspace::checks::{REPORT_DEPTH, Subject, spawn};
 use anycast_userspace::config::Check;
 use tokio::sync::mpsc;
@@ -41,8 +41,9 @@ async fn what_a_command_leaves_behind_is_reaped_where_it_becomes_our_child() {
     let pids = std::fs::read_to_string(&pids).expect("the pids");
     assert_eq!(pids.lines().count(), 2);
     for pid in pids.lines() {
+        let pid = pid.parse().expect("a pid");
         let gone = async {
-            while Path::new("/proc").join(pid).exists() {
+            while state(pid).is_some() {
                 tokio::time::sleep(Duration::from_millis(5)).await;
             }
         };

@@ -17,6 +17,7 @@ pub mod process;
 pub mod processor;
 pub mod scratch;
 pub mod site;
+pub mod stall;
 pub mod verifier;
 pub mod wait;
 

@@ -3,7 +3,7 @@
 //! Each has a process group of its own, is killed with the whole group on drop, and dies with the thread
 //! that started it (`PR_SET_PDEATHSIG`): so start daemons from a thread that lives as long as they should.
 
-use std::fs::File;
+use std::fs::{self, File};
 use std::io::{BufRead as _, BufReader};
 use std::os::unix::process::CommandExt as _;
 use std::path::{Path, PathBuf};
@@ -206,6 +206,21 @@ impl Drop for Process {
             eprintln!("{error:#}");
         }
     }
+}
+
+/// The state of any process, a letter (`proc_pid_stat(5)`); none when nothing is left of it.
+#[must_use]
+pub fn state(pid: u32) -> Option<char> {
+    let stat = fs::read_to_string(format!("/proc/{pid}/stat")).ok()?;
+    let (_, after_name) = stat.rsplit_once(") ")?;
+    after_name.chars().next()
+}
+
+/// Whether a process has ended. What becomes of an orphan then is up to the first process, and a container's may leave it
+/// a zombie for ever.
+#[must_use]
+pub fn has_ended(pid: u32) -> bool {
+    matches!(state(pid), None | Some('Z' | 'X'))
 }
 
 /// Where `program` is: on PATH, or where Debian keeps daemons, which a plain `su` leaves out of PATH.

@@ -265,7 +265,7 @@ fn serve<S: AsFd + Send + 'static>(
 }
 
 fn answer_http(mut client: TcpStream) -> std::io::Result<()> {
-    client.set_read_timeout(Some(Duration::from_secs(1)))?;
+    client.set_read_timeout(Some(Duration::from_secs(5)))?;
     let mut request = Vec::new();
     while !request.ends_with(b"\r\n\r\n") {
         let mut byte = [0];

@@ -5,6 +5,7 @@ use jiff::Timestamp;
 use tempfile::TempDir;
 
 use super::{AT_ONCE, LANE_DEPTH, RunningHooks, Transitions, spawn};
+use crate::command::end_of;
 use crate::config::Hook;
 use crate::health::{FailureKind, Outcome, Reason};
 use crate::state::ServiceState::{self, Down, Init, Up};
@@ -142,14 +143,7 @@ async fn at_its_timeout_all_of_a_command_s_process_group_is_killed() {
     let written = rig.written().await;
     assert_eq!(written.lines().count(), 2, "{written}");
     for pid in written.lines() {
-        let process = Path::new("/proc").join(pid);
-        let gone = async {
-            while process.exists() {
-                tokio::time::sleep(Duration::from_millis(5)).await;
-            }
-        };
-        let gone = tokio::time::timeout(PATIENCE, gone).await;
-        assert!(gone.is_ok(), "{pid} is still there");
+        end_of(pid.parse().expect("a pid")).await;
     }
 }
 

@@ -22,8 +22,8 @@ use crate::netns::Namespace;
 
 /// Queries per second.
 pub const RATE: u32 = 1000;
-/// A query without an answer after this time is lost.
-pub const TIMEOUT: Duration = Duration::from_secs(1);
+/// A query without an answer after this time is lost. Longer than a busy machine stands still.
+pub const TIMEOUT: Duration = Duration::from_secs(3);
 
 /// One query.
 #[derive(Clone, Copy, Debug)]

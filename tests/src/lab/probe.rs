@@ -93,7 +93,9 @@ pub fn answers_ping_of_node(router: &Inside, family: Family) -> anyhow::Result<b
     command.args([
         "-n",
         "-c",
-        "1",
+        "3",
+        "-i",
+        "0.2",
         "-W",
         "1",
         "-m",

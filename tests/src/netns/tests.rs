@@ -2,13 +2,12 @@
 
 use std::fs;
 use std::io::{BufRead as _, BufReader};
-use std::path::Path;
 use std::process::{Child, Command, Stdio};
 use std::thread;
 use std::time::Duration;
 
 use super::{Home, Inside, Namespace, Unnamed};
-use crate::wait;
+use crate::{process, wait};
 
 /// Names the namespace to a child that is in it.
 const INSIDE: &str = "ANYCAST_TEST_INSIDE";
@@ -35,19 +34,14 @@ fn what_holds_an_unnamed_namespace_ends_with_its_owner_even_if_that_is_killed() 
         .lines()
         .map_while(Result::ok)
         .find_map(|line| line.split_once("held by ")?.1.parse::<u32>().ok());
-    let process = holder.map(|pid| format!("/proc/{pid}"));
-    let held = process
-        .as_ref()
-        .is_some_and(|path| Path::new(path).exists());
+    let held = holder.is_some_and(|pid| !process::has_ended(pid));
     // SIGKILL: nothing is dropped.
     child.kill().expect("the child is killed");
     child.wait().expect("the child is reaped");
     assert!(held, "the child made no namespace");
-    // An orphan may stay as a zombie where the first process reaps nobody.
-    let stat = format!("{}/stat", process.expect("it was there"));
-    wait::until_found("the holder to end", Duration::from_secs(5), || {
-        let stat = fs::read_to_string(&stat).unwrap_or_default();
-        (stat.is_empty() || stat.contains(") Z ")).then_some(())
+    let holder = holder.expect("it was there");
+    wait::until_found("the holder to end", Duration::from_secs(20), || {
+        process::has_ended(holder).then_some(())
     })
     .expect("it dies with its owner");
 }

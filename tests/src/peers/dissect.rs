@@ -1,31 +1,103 @@
-//! tshark as an independent reader of BGP messages.
+//! tshark as an independent reader of BGP messages. Its fields are compared and not its words: names of fields
+//! last, while words change from version to version.
 
-use anyhow::Result;
+use anyhow::{Context as _, Result, ensure};
+use serde_json::{Map, Value};
 
 use super::{Scratch, run};
 
-/// What tshark makes of messages that one side of a session sent, one packet each, in words.
+/// What tshark makes of one message: its fields and their values.
+#[derive(Debug)]
+pub struct Dissected(Map<String, Value>);
+
+impl Dissected {
+    /// All values of a field (`bgp.cap.type`), in the message's order; numbers are decimal.
+    #[must_use]
+    pub fn values(&self, field: &str) -> Vec<String> {
+        self.0.get(&key(field)).map(values).unwrap_or_default()
+    }
+
+    /// The values of all fields whose names begin so. Where each class of errors has a field of its own, new
+    /// versions add and rename them.
+    #[must_use]
+    pub fn values_below(&self, prefix: &str) -> Vec<String> {
+        let prefix = key(prefix);
+        let fields = self.0.iter().filter(|(name, _)| name.starts_with(&prefix));
+        fields.flat_map(|(_, value)| values(value)).collect()
+    }
+
+    /// Whether a field has these values, one after the other.
+    #[must_use]
+    pub fn says(&self, field: &str, wanted: &[&str]) -> bool {
+        let values = self.values(field);
+        values.windows(wanted.len()).any(|some| some == wanted)
+    }
+
+    /// Whether tshark found nothing wrong with it: neither malformed nor worth an expert's note.
+    #[must_use]
+    pub fn is_sound(&self) -> bool {
+        !["_ws_malformed", "_ws_expert", "_ws_unreassembled"]
+            .iter()
+            .any(|sign| self.0.contains_key(*sign))
+    }
+}
+
+/// The name of a field in this output: with that of its protocol before it, and without points.
+fn key(field: &str) -> String {
+    format!("bgp_{}", field.replace('.', "_"))
+}
+
+fn values(value: &Value) -> Vec<String> {
+    match value {
+        Value::Array(values) => values.iter().flat_map(self::values).collect(),
+        Value::String(text) => vec![decimal(text)],
+        Value::Null | Value::Bool(_) | Value::Number(_) | Value::Object(_) => {
+            vec![value.to_string()]
+        }
+    }
+}
+
+/// Until 4.4, this output has some numbers in hex.
+fn decimal(text: &str) -> String {
+    text.strip_prefix("0x")
+        .and_then(|digits| u64::from_str_radix(digits, 16).ok())
+        .map_or_else(|| text.to_owned(), |number| number.to_string())
+}
+
+/// What tshark makes of messages that one side of a session sent, one packet each.
 ///
 /// # Errors
 /// tshark is not installed, or cannot read the capture.
-pub fn dissect(messages: &[Vec<u8>]) -> Result<String> {
+pub fn dissect(messages: &[Vec<u8>]) -> Result<Vec<Dissected>> {
     let scratch = Scratch::new("dissect")?;
     let path = scratch.path().join("session.pcap");
     std::fs::write(&path, capture(messages))?;
     let file = path.to_string_lossy();
-    run(
-        "tshark",
-        &[
-            "-n",
-            "-r",
-            &file,
-            "-V",
-            "-O",
-            "bgp",
-            "-o",
-            "tcp.desegment_tcp_streams:FALSE",
-        ],
-    )
+    let options = ["-T", "ek", "-o", "tcp.desegment_tcp_streams:FALSE"];
+    let text = run("tshark", &[&["-n", "-r", &file], &options[..]].concat())?;
+    let packets = text
+        .lines()
+        .map(serde_json::from_str)
+        .collect::<Result<Vec<Value>, _>>()
+        .context("what tshark says")?;
+    // A line that names an index stands before each packet's.
+    let dissected: Vec<_> = packets.iter().filter_map(of_packet).collect();
+    ensure!(
+        dissected.len() == messages.len(),
+        "{} of {} are read:\n{text}",
+        dissected.len(),
+        messages.len()
+    );
+    Ok(dissected)
+}
+
+fn of_packet(packet: &Value) -> Option<Dissected> {
+    let layers = packet.get("layers")?.as_object()?;
+    let mut fields = layers.get("bgp")?.as_object()?.clone();
+    // What is wrong may stand beside the message as well.
+    let signs = layers.iter().filter(|(name, _)| name.starts_with("_ws_"));
+    fields.extend(signs.map(|(name, value)| (name.clone(), value.clone())));
+    Some(Dissected(fields))
 }
 
 /// A capture file of raw IPv4 packets (link type 101) from port 179.

@@ -114,10 +114,10 @@ impl RoutingDaemon for ExaBgp {
             ],
         )?;
         self.daemon = Some(daemon);
-        let log = self.scratch.path().join("exabgp.log");
+        // It starts the helper once it has read its configuration.
+        let pipe = self.scratch.path().join("commands");
         wait_until("ExaBGP starts", Duration::from_secs(60), || {
-            let text = std::fs::read_to_string(&log).ok()?;
-            text.contains("configuration").then_some(())
+            pipe.exists().then_some(())
         })
         .with_context(|| self.log())?;
         Ok(())

@@ -1,23 +1,18 @@
-//! FRR 8 as a peer: zebra and bgpd, asked through vtysh.
+//! FRR as a peer: zebra and bgpd, and bfdd where it is wanted.
 
-use std::time::Duration;
-
-use anyhow::{Context, Result};
+use anyhow::Result;
 use serde_json::Value;
 
-use super::{Daemon, Options, Router, RoutingDaemon, Scratch, Table, run, wait_until};
-
-/// Where Debian's package has the daemons.
-const LIBRARY: &str = "/usr/lib/frr";
+use super::{Daemon, FrrDaemons, Options, Router, RoutingDaemon, Table};
 
 /// A running FRR in a router's namespace.
 #[derive(Debug)]
 pub struct Frr {
-    scratch: Scratch,
-    namespace: u32,
+    daemons: FrrDaemons,
+    /// Whether a neighbour has `bfd`.
+    watches: bool,
     zebra: Option<Daemon>,
     bgpd: Option<Daemon>,
-    /// Only where a neighbour has `bfd`.
     bfdd: Option<Daemon>,
 }
 
@@ -33,21 +28,17 @@ impl Frr {
     }
 
     fn start_configured(router: &Router, bgpd: &str) -> Result<Self> {
-        let scratch = Scratch::new("frr")?;
-        let path = scratch.path().to_string_lossy().into_owned();
-        run("chown", &["frr:frr", &path])?;
+        let daemons = FrrDaemons::new(router)?;
+        daemons.configure("zebra", "")?;
+        daemons.configure("bfdd", "")?;
+        daemons.configure("bgpd", bgpd)?;
         let mut frr = Self {
-            scratch,
-            namespace: router.pid(),
+            daemons,
+            watches: bgpd.contains(" bfd"),
             zebra: None,
             bgpd: None,
             bfdd: None,
         };
-        std::fs::write(frr.scratch.path().join("zebra.conf"), "log stdout\n")?;
-        if bgpd.contains(" bfd") {
-            std::fs::write(frr.scratch.path().join("bfdd.conf"), "log stdout\n")?;
-        }
-        std::fs::write(frr.scratch.path().join("bgpd.conf"), bgpd)?;
         frr.restart()?;
         Ok(frr)
     }
@@ -61,8 +52,7 @@ impl Frr {
         let link = router.link;
         let interface = format!("router{link}");
         let neighbour = format!(
-            "log stdout\n\
-             router bgp 65001\n\
+            "router bgp 65001\n\
              \x20bgp router-id 10.0.{link}.2\n\
              \x20no bgp ebgp-requires-policy\n\
              \x20neighbor {interface} interface remote-as {remote_as}\n\
@@ -88,8 +78,7 @@ impl Frr {
     /// # Errors
     /// No daemon answers.
     pub fn vtysh(&self, command: &str) -> Result<String> {
-        let directory = self.scratch.path().to_string_lossy().into_owned();
-        run("vtysh", &["--vty_socket", &directory, "-c", command])
+        self.daemons.vtysh(&[command])
     }
 
     /// Enters configuration commands, one after the other.
@@ -97,12 +86,8 @@ impl Frr {
     /// # Errors
     /// A daemon does not answer.
     pub fn configure(&self, commands: &[&str]) -> Result<String> {
-        let directory = self.scratch.path().to_string_lossy().into_owned();
-        let mut arguments = vec!["--vty_socket", &directory, "-c", "configure terminal"];
-        for command in commands {
-            arguments.extend(["-c", command]);
-        }
-        run("vtysh", &arguments)
+        self.daemons
+            .vtysh(&[&["configure terminal"], commands].concat())
     }
 
     /// What one daemon answers, at once.
@@ -110,27 +95,7 @@ impl Frr {
     /// # Errors
     /// It does not answer.
     pub fn ask(&self, daemon: &str, command: &str) -> Result<String> {
-        let socket = self.scratch.path().join(format!("{daemon}.vty"));
-        super::vty::ask(&socket, command)
-    }
-
-    fn daemon(&self, name: &str) -> Result<Daemon> {
-        let directory = self.scratch.path();
-        let file = |suffix: &str| {
-            let path = directory.join(format!("{name}.{suffix}"));
-            path.to_string_lossy().into_owned()
-        };
-        let program = format!("{LIBRARY}/{name}");
-        let zserv = directory.join("zserv.api").to_string_lossy().into_owned();
-        let log = directory.join(format!("{name}.log"));
-        let (conf, pid) = (file("conf"), file("pid"));
-        let vty = directory.to_string_lossy().into_owned();
-        let control = file("sock");
-        let mut arguments = vec!["-f", &conf, "-z", &zserv, "-i", &pid, "--vty_socket", &vty];
-        if name == "bfdd" {
-            arguments.extend(["--bfdctl", &control]);
-        }
-        Daemon::start(self.namespace, &log, &program, &arguments)
+        self.daemons.ask(daemon, command)
     }
 }
 
@@ -147,8 +112,7 @@ fn configuration(link: u8, options: &Options, more: &str) -> String {
     };
     let more = more.replace("{}", &node);
     format!(
-        "log stdout\n\
-         router bgp 65001\n\
+        "router bgp 65001\n\
          \x20bgp router-id 10.0.{link}.2\n\
          \x20no bgp ebgp-requires-policy\n\
          \x20no bgp suppress-duplicates\n\
@@ -193,23 +157,17 @@ impl RoutingDaemon for Frr {
 
     fn restart(&mut self) -> Result<()> {
         self.kill();
-        self.zebra = Some(self.daemon("zebra")?);
-        let zserv = self.scratch.path().join("zserv.api");
-        let limit = Duration::from_secs(60);
-        wait_until("zebra listens", limit, || zserv.exists().then_some(()))?;
-        if self.scratch.path().join("bfdd.conf").exists() {
-            self.bfdd = Some(self.daemon("bfdd")?);
+        self.zebra = Some(self.daemons.start("zebra")?);
+        if self.watches {
+            self.bfdd = Some(self.daemons.start("bfdd")?);
         }
-        self.bgpd = Some(self.daemon("bgpd")?);
-        wait_until("bgpd answers", limit, || {
-            self.vtysh("show bgp summary").ok()
-        })
-        .with_context(|| self.log())?;
-        Ok(())
+        self.bgpd = Some(self.daemons.start("bgpd")?);
+        self.daemons
+            .wait_for("bgpd", || self.vtysh("show bgp summary").ok())
+            .map(|_| ())
     }
 
     fn log(&self) -> String {
-        let read = |name: &str| std::fs::read_to_string(self.scratch.path().join(name));
-        read("bgpd.log").unwrap_or_default() + &read("zebra.log").unwrap_or_default()
+        self.daemons.log("bgpd") + &self.daemons.log("zebra")
     }
 }

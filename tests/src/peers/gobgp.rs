@@ -1,4 +1,4 @@
-//! GoBGP 3 as a peer.
+//! GoBGP as a peer.
 
 use std::time::Duration;
 

@@ -7,19 +7,21 @@ mod dissect;
 mod exabgp;
 mod exabgp_decode;
 mod frr;
+mod frr_daemons;
 mod gobgp;
 mod router;
-pub mod vty;
+mod vty;
 
 use std::collections::BTreeMap;
 
 use anyhow::Result;
 
 pub use bird::Bird;
-pub use dissect::dissect;
+pub use dissect::{Dissected, dissect};
 pub use exabgp::ExaBgp;
 pub use exabgp_decode::exabgp_decode;
 pub use frr::Frr;
+pub use frr_daemons::FrrDaemons;
 pub use gobgp::GoBgp;
 pub use router::Router;
 

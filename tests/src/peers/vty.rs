@@ -11,7 +11,7 @@ use anyhow::{Context as _, Result, ensure};
 ///
 /// # Errors
 /// It does not listen, does not answer, or refuses the command.
-pub fn ask(socket: &Path, command: &str) -> Result<String> {
+pub(super) fn ask(socket: &Path, command: &str) -> Result<String> {
     let mut vty = UnixStream::connect(socket)
         .with_context(|| format!("cannot connect to {}", socket.display()))?;
     vty.set_read_timeout(Some(Duration::from_secs(5)))?;

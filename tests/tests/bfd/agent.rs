@@ -13,6 +13,8 @@ use anyhow::{Context as _, Result};
 use nix::sys::signal::Signal;
 use serde_json::Value;
 
+use crate::daemon::PATIENT;
+
 const PIN: &str = "/sys/fs/bpf/anycast-bfd";
 pub(crate) const ROUTE: &str = "192.168.250.1/32";
 pub(crate) const SOON: Duration = Duration::from_secs(30);
@@ -48,7 +50,7 @@ name = "router"
 address = "10.0.1.2"
 remote_as = 65001
 retry = "200ms"
-bfd = {{}}
+bfd = {{ multiplier = {PATIENT} }}
 [[bgp.peers]]
 name = "rack"
 prefix = "10.0.9.0/24"
@@ -98,6 +100,17 @@ splay = "0s"
         let log = fs::read_to_string(self.directory.path().join("anycast.log"));
         found.with_context(|| format!("{last:#}\n{}", log.unwrap_or_default()))
     }
+
+    /// Stops it as an operator does who does not wait for its services to drain: with two signals.
+    pub(crate) fn stop(&mut self) -> Result<()> {
+        self.daemon.signal_leader(Signal::SIGTERM)?;
+        wait::until("the services to drain", SOON, || {
+            let service = self.control.status()?["services"][0].clone();
+            Ok((service["state"] == "draining").then_some(()))
+        })?;
+        self.daemon.signal_leader(Signal::SIGTERM)?;
+        self.daemon.wait(SOON).map(|_| ())
+    }
 }
 
 impl Drop for Agent {
@@ -110,17 +123,22 @@ impl Drop for Agent {
     }
 }
 
+/// BFD is up at the pace that was agreed on: before that, it goes by the second.
+pub(crate) fn watched(peer: &Value) -> bool {
+    peer["bfd"]["state"] == "up" && peer["bfd"]["detection_time"] == "3s"
+}
+
 pub(crate) fn established_once(peer: &Value) -> bool {
     peer["state"] == "established" && peer["established_count"] == 1
 }
 
-/// FRR that watches the daemon at 50 ms × 3.
+/// FRR that watches the daemon at 50 ms × [`PATIENT`].
 pub(crate) fn watching_frr(router: &Router) -> Frr {
     let bfd = " neighbor {} bfd\n neighbor {} bfd profile fast\n";
     let frr = Frr::start_with(router, &Options::default(), bfd).expect("FRR starts");
-    for command in ["receive-interval 50", "transmit-interval 50"] {
-        frr.configure(&["bfd", "profile fast", command])
-            .expect("FRR is configured");
-    }
+    let multiplier = format!("detect-multiplier {PATIENT}");
+    let pace = ["receive-interval 50", "transmit-interval 50", &multiplier];
+    frr.configure(&[&["bfd", "profile fast"], &pace[..]].concat())
+        .expect("FRR is configured");
     frr
 }

@@ -6,11 +6,11 @@ use anycast_tests::peers::Router;
 use anycast_tests::peers::in_namespace;
 use anycast_userspace::bfd::auth::Key;
 use anycast_userspace::bfd::{EventKind, State};
-use anycast_userspace::config::bfd::{AuthType, Bfd};
+use anycast_userspace::config::bfd::AuthType;
 
 use crate::bird::Bird;
-use crate::daemon::{ADDRESSES, BfdDaemon as _, router};
-use crate::node::Node;
+use crate::daemon::{ADDRESSES, BfdDaemon as _, PATIENT, patient, router};
+use crate::node::{NOTICED, Node};
 
 /// Each type, and BIRD's words for it.
 const TYPES: [(AuthType, &str); 5] = [
@@ -21,13 +21,13 @@ const TYPES: [(AuthType, &str); 5] = [
     (AuthType::MeticulousKeyedSha1, "meticulous keyed sha1"),
 ];
 
-/// BIRD with one session over IPv4 at 50 ms × 3, and this in its interface.
+/// BIRD with one session over IPv4 at 50 ms × [`PATIENT`], and this in its interface.
 fn bird(router: &Router, authentication: &str) -> Bird {
     let (node, bird) = ADDRESSES[0];
     let protocol = format!(
         "protocol bfd {{\n\
          \x20interface \"router1\" {{\n\
-         \x20 min rx interval 50 ms;\n\x20 min tx interval 50 ms;\n\x20 multiplier 3;\n\
+         \x20 min rx interval 50 ms;\n\x20 min tx interval 50 ms;\n\x20 multiplier {PATIENT};\n\
          {authentication}\x20}};\n\
          \x20neighbor {node} dev \"router1\" local {bird};\n}}\n"
     );
@@ -47,7 +47,7 @@ fn comes_up_and_stays(kind: AuthType, words: &'static str) {
         let router = router().expect("a router");
         let mut bird = bird(&router, &with_password(words));
         let key = key(kind, 7, "sesame");
-        let mut node = Node::start_with_key(1, &Bfd::default(), key.as_ref()).expect("BFD starts");
+        let mut node = Node::start_with_key(1, &patient(), key.as_ref()).expect("BFD starts");
         node.wait_until_up().expect("the session comes up");
         bird.wait_for_single(true).expect("BIRD says so too");
         node.nothing_happens_for(Duration::from_secs(3))
@@ -57,11 +57,8 @@ fn comes_up_and_stays(kind: AuthType, words: &'static str) {
         assert_eq!(session.authentication_error, None);
         // BIRD begins again with another sequence number.
         bird.kill();
-        node.wait_for_each(
-            |kind| matches!(kind, EventKind::Down(_)),
-            Duration::from_secs(2),
-        )
-        .expect("the end is noticed");
+        node.wait_for_each(|kind| matches!(kind, EventKind::Down(_)), NOTICED)
+            .expect("the end is noticed");
         bird.restart().expect("BIRD starts again");
         node.wait_until_up().expect("the session comes up again");
         node.nothing_happens_for(Duration::from_secs(1))
@@ -137,8 +134,7 @@ fn what_does_not_agree_is_discarded_counted_and_named() {
         let router = router().expect("a router");
         for (authentication, key, reason) in cases {
             let bird = bird(&router, &authentication);
-            let mut node =
-                Node::start_with_key(1, &Bfd::default(), key.as_ref()).expect("BFD starts");
+            let mut node = Node::start_with_key(1, &patient(), key.as_ref()).expect("BFD starts");
             node.wait_for_status(|session| {
                 session.packets.authentication >= 2
                     && session

@@ -7,13 +7,14 @@ use std::time::Duration;
 use anycast_tests::peers::{Daemon, Router, Scratch, run, wait_until};
 use anyhow::{Context as _, Result};
 
-use crate::daemon::{ADDRESSES, BfdDaemon, View};
+use crate::daemon::{ADDRESSES, BfdDaemon, QUICK, View};
 
 const HEAD: &str = "log stderr all;\nrouter id 10.0.1.2;\nprotocol device {}\n";
 
 pub(crate) struct Bird {
     scratch: Scratch,
     namespace: u32,
+    multiplier: u8,
     daemon: Option<Daemon>,
 }
 
@@ -24,7 +25,7 @@ impl Bird {
     }
 
     fn write_configuration(&self, interval: Duration) -> Result<()> {
-        let millis = interval.as_millis();
+        let (millis, multiplier) = (interval.as_millis(), self.multiplier);
         let neighbors: String = ADDRESSES
             .map(|(node, router)| format!(" neighbor {node} dev \"router1\" local {router};\n"))
             .concat();
@@ -33,7 +34,7 @@ impl Bird {
              \x20interface \"router1\" {{\n\
              \x20 min rx interval {millis} ms;\n\
              \x20 min tx interval {millis} ms;\n\
-             \x20 multiplier 3;\n\
+             \x20 multiplier {multiplier};\n\
              \x20}};\n\
              {neighbors}}}\n"
         );
@@ -42,7 +43,7 @@ impl Bird {
 
     /// Starts it with a protocol of this text instead of the sessions of [`ADDRESSES`].
     pub(crate) fn start_with(router: &Router, protocol: &str) -> Result<Self> {
-        let mut bird = Self::new(router)?;
+        let mut bird = Self::new(router, QUICK)?;
         let text = format!("{HEAD}{protocol}");
         std::fs::write(bird.file("bird.conf"), text).context("writing bird.conf")?;
         bird.restart()?;
@@ -58,10 +59,11 @@ impl Bird {
         })
     }
 
-    fn new(router: &Router) -> Result<Self> {
+    fn new(router: &Router, multiplier: u8) -> Result<Self> {
         Ok(Self {
             scratch: Scratch::new("bfd-bird")?,
             namespace: router.pid(),
+            multiplier,
             daemon: None,
         })
     }
@@ -75,8 +77,8 @@ impl Bird {
 }
 
 impl BfdDaemon for Bird {
-    fn start(router: &Router) -> Result<Self> {
-        let mut bird = Self::new(router)?;
+    fn start(router: &Router, multiplier: u8) -> Result<Self> {
+        let mut bird = Self::new(router, multiplier)?;
         bird.write_configuration(Duration::from_millis(50))?;
         bird.restart()?;
         Ok(bird)
@@ -109,12 +111,13 @@ impl BfdDaemon for Bird {
         for line in text.lines() {
             let columns: Vec<&str> = line.split_whitespace().collect();
             // Address, interface, state, since (one column or two), interval, timeout.
-            if let [node, _, state, .., interval, _] = columns[..]
+            if let [node, _, state, .., interval, timeout] = columns[..]
                 && let Ok(node) = node.parse()
             {
                 let view = View {
                     up: state == "Up",
                     transmit: Duration::from_secs_f64(interval.parse()?),
+                    detection: Duration::from_secs_f64(timeout.parse()?),
                 };
                 views.insert(node, view);
             }

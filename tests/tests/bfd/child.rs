@@ -2,9 +2,9 @@
 
 use std::process::{Child, Command, Stdio};
 
-use anycast_userspace::config::bfd::Bfd;
 use anyhow::{Context as _, Result};
 
+use crate::daemon::patient;
 use crate::node::Node;
 
 /// Set in the process that is to be killed: the number of its sessions.
@@ -49,7 +49,7 @@ fn the_node_runs_until_it_is_killed() {
         return;
     };
     let sessions = sessions.parse().expect("a number of sessions");
-    let _node = Node::start(sessions, &Bfd::default()).expect("BFD starts");
+    let _node = Node::start(sessions, &patient()).expect("BFD starts");
     loop {
         std::thread::park();
     }

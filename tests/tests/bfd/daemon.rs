@@ -5,6 +5,7 @@ use std::net::IpAddr;
 use std::time::Duration;
 
 use anycast_tests::peers::{Router, wait_until};
+use anycast_userspace::config::bfd::Bfd;
 use anyhow::{Context as _, Result};
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
@@ -18,18 +19,34 @@ pub(crate) const ADDRESSES: [(&str, &str); 3] = [
     ("fe80::1", "fe80::2"),
 ];
 
+/// Of intervals until a side that is silent is taken for dead. Both sides of the stories have it: a test machine may
+/// stand still for a second or two, and what they are about is not how fast BFD can be. `sustained` is.
+pub(crate) const PATIENT: u8 = 60;
+/// The one that is the default.
+pub(crate) const QUICK: u8 = 3;
+
+/// Our side's settings: 50 ms × [`PATIENT`].
+pub(crate) fn patient() -> Bfd {
+    Bfd {
+        multiplier: PATIENT,
+        ..Bfd::default()
+    }
+}
+
 /// A session as the router sees it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct View {
     pub(crate) up: bool,
     /// The interval of its packets.
     pub(crate) transmit: Duration,
+    /// How long it waits for ours.
+    pub(crate) detection: Duration,
 }
 
-/// A running BFD daemon with the sessions of [`ADDRESSES`], at 50 ms × 3.
+/// A running BFD daemon with the sessions of [`ADDRESSES`], at 50 ms × a multiplier.
 pub(crate) trait BfdDaemon: Sized {
     /// Starts it.
-    fn start(router: &Router) -> Result<Self>;
+    fn start(router: &Router, multiplier: u8) -> Result<Self>;
 
     /// Kills it as a crash would.
     fn kill(&mut self);

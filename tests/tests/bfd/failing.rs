@@ -1,11 +1,9 @@
 //! The whole daemon, while the router's BFD hangs and its BGP does not; and what `anycast routes` says.
 
-use std::time::{Duration, Instant};
-
 use anycast_tests::peers::{Router, RoutingDaemon as _, in_namespace};
 use serde_json::Value;
 
-use crate::agent::{Agent, ROUTE, established_once, watching_frr};
+use crate::agent::{Agent, ROUTE, established_once, watched, watching_frr};
 use crate::daemon::LINK;
 
 /// What one peer's answer, or one of a prefix, is made of; `anycast routes` shows these.
@@ -49,26 +47,21 @@ fn a_router_whose_bfd_fails_while_tcp_goes_on_loses_the_session_and_routes_says_
         let mut agent = Agent::start().expect("the daemon starts");
         agent
             .until("BGP, BFD and the route", |peer| {
-                established_once(peer)
-                    && peer["bfd"]["state"] == "up"
-                    && peer["routes"][0]["prefix"] == ROUTE
+                established_once(peer) && watched(peer) && peer["routes"][0]["prefix"] == ROUTE
             })
             .unwrap_or_else(|error| panic!("{error:?}\n{}", frr.log()));
 
         frr.bfdd().pause().expect("bfdd hangs");
-        let start = Instant::now();
         agent
             .until("the end of the session", |peer| {
                 peer["last_error_sent"]["notification"]["code"] == 6
             })
             .expect("the session ends");
-        let took = start.elapsed();
         let peer = agent.peer().expect("status");
         let sent = &peer["last_error_sent"]["notification"];
-        // RFC 9384: Cease, BFD Down.
+        // RFC 9384: Cease, BFD Down. Without BFD, the session would have lasted on: bgpd is well.
         assert_eq!(sent["subcode"], 10, "{peer:#}");
         assert_eq!(peer["bfd"]["state"], "down", "{peer:#}");
-        assert!(took < Duration::from_secs(3), "{took:?}");
 
         frr.bfdd().resume().expect("bfdd goes on");
         agent

@@ -7,13 +7,12 @@ use std::time::Duration;
 use anycast_tests::peers::{Router, in_namespace, wait_until};
 use anycast_userspace::bfd::iana::PORT_SINGLE_HOP;
 use anycast_userspace::bfd::{Discarded, State};
-use anycast_userspace::config::bfd::Bfd;
 use nix::sched::{CloneFlags, setns};
 use proptest::strategy::{Strategy as _, ValueTree as _};
 use proptest::test_runner::TestRunner;
 
 use crate::bird::Bird;
-use crate::daemon::{BfdDaemon, router};
+use crate::daemon::{BfdDaemon, PATIENT, patient, router};
 use crate::node::Node;
 
 /// Which counter a packet raises.
@@ -50,8 +49,8 @@ pub(crate) fn attacker(router: &Router, port: u16, ttl: u32) -> UdpSocket {
 fn with_a_session(test: impl FnOnce(&Router, &mut Node) + Send + 'static) {
     in_namespace(move || {
         let router = router().expect("a router");
-        let _bird = Bird::start(&router).expect("BIRD starts");
-        let mut node = Node::start(1, &Bfd::default()).expect("BFD starts");
+        let _bird = Bird::start(&router, PATIENT).expect("BIRD starts");
+        let mut node = Node::start(1, &patient()).expect("BFD starts");
         node.wait_until_up().expect("the session comes up");
         test(&router, &mut node);
     });

@@ -14,7 +14,7 @@ use tokio::sync::mpsc;
 use tokio::time::timeout;
 
 use crate::bird::Bird;
-use crate::daemon::{ADDRESSES, BfdDaemon as _, router};
+use crate::daemon::{ADDRESSES, BfdDaemon as _, QUICK, router};
 use crate::hostile::{attacker, packet};
 
 fn peer(address: &str, settings: Bfd) -> Peer {
@@ -103,7 +103,7 @@ fn an_address_and_an_interface_that_come_later_are_used_when_they_come() {
             .clone();
         assert!(why.is_some_and(|why| why.contains("No such device")));
         let router = router().expect("a router");
-        let _bird = Bird::start(&router).expect("BIRD starts");
+        let _bird = Bird::start(&router, QUICK).expect("BIRD starts");
         let event = next(&runtime, &mut events).expect("BFD runs");
         assert_eq!(event.kind, EventKind::Up);
         assert_eq!(
@@ -246,7 +246,7 @@ fn a_device_that_comes_later_or_again_carries_its_sessions_when_it_comes() {
         );
         for _ in 0..2 {
             let router = router().expect("a router");
-            let bird = Bird::start(&router).expect("BIRD starts");
+            let bird = Bird::start(&router, QUICK).expect("BIRD starts");
             for _ in 0..2 {
                 let event = next(&runtime, &mut events).expect("BFD runs");
                 assert_eq!(event.kind, EventKind::Up, "{event:?}");
@@ -264,7 +264,7 @@ fn a_device_that_comes_later_or_again_carries_its_sessions_when_it_comes() {
 fn handles_that_are_all_dropped_take_their_sessions_down_in_order() {
     in_namespace(|| {
         let router = router().expect("a router");
-        let bird = Bird::start(&router).expect("BIRD starts");
+        let bird = Bird::start(&router, QUICK).expect("BIRD starts");
         let (manager, mut events) = Manager::spawn().expect("BFD starts");
         let runtime = runtime();
         let near = Peer {

@@ -12,6 +12,7 @@ mod frr;
 mod hostile;
 mod lifecycle;
 mod node;
+mod stopping;
 mod story;
 mod sustained;
 mod wire;

@@ -17,6 +17,10 @@ use crate::daemon::ADDRESSES;
 /// More than a session needs to come up: a packet a second from each side, three times.
 const PATIENCE: Duration = Duration::from_secs(15);
 
+/// What a failure may take to be noticed. The Detection Time is much less, and an event says which one it was that
+/// expired; but the machine may stall in between.
+pub(crate) const NOTICED: Duration = Duration::from_secs(15);
+
 /// A running BFD with a session to each of the router's addresses.
 pub(crate) struct Node {
     runtime: Runtime,

@@ -163,10 +163,11 @@ fn an_erring_router_of_the_prefix_is_held_off_for_longer_each_time_and_alone() {
             addresses(2);
             let node = node("retry = \"200ms\"\nretry_max = \"10s\"");
             let mut waits = Vec::new();
+            let mut start = Instant::now();
             for _ in 0..4 {
-                let start = Instant::now();
                 let mut peer = established_soon(1).await;
                 waits.push(start.elapsed());
+                start = Instant::now();
                 peer.send(&message(9, &[])).await.unwrap();
                 assert_eq!(peer.read_until(NOTIFICATION).await.unwrap(), [1, 3, 9]);
             }

@@ -1,7 +1,5 @@
 //! What only FRR does: graceful restart keeps routes of a node that has gone, if that has offered it.
 
-use std::time::{Duration, Instant};
-
 use anycast_tests::peers::{Frr, Options, Router, RoutingDaemon, in_namespace, wait_until};
 use anycast_userspace::bgp::EventKind;
 use anycast_userspace::rib::Attributes;
@@ -68,20 +66,16 @@ fn a_helper_keeps_no_route_of_a_node_that_stops_or_dies_without_graceful_restart
                     frr.table().ok()?.contains_key(ROUTE).then_some(())
                 })
                 .unwrap();
-                let start = Instant::now();
                 if dies {
                     node.crash();
                 } else {
                     node.shutdown("maintenance").await;
                 }
+                // The restart time, which it would be kept for, is twice as long as this waits.
                 wait_until("no route", LIMIT, || {
                     frr.table().ok()?.is_empty().then_some(())
                 })
                 .unwrap_or_else(|error| panic!("dies: {dies}, {error}: {:#?}", frr.table()));
-                let took = start.elapsed();
-                println!("dies: {dies}; without a route after {took:?}");
-                // The restart time, which it would be kept for, is a minute.
-                assert!(took < Duration::from_secs(5), "dies: {dies}, {took:?}");
             }
         });
     });

@@ -10,6 +10,8 @@ use crate::node::{LIMIT, Node, routes, runtime};
 use crate::scripted::{KEEPALIVE, NOTIFICATION, OPEN, Scripted, UPDATE, addresses, message, open};
 
 const ROUTE: &[&str] = &["192.168.250.1/32"];
+/// What a change may take until another peer has been sent it, at the median.
+pub(crate) const TIMELY: Duration = Duration::from_millis(100);
 
 /// A node, the connection that it made, and one that the peer made: the peer's OPEN has come on both.
 pub(crate) struct Collision {
@@ -90,6 +92,24 @@ pub(crate) async fn time_to_apply(node: &mut Node, peer: &str, desired: DesiredR
     start.elapsed()
 }
 
+/// Announces and withdraws a route for one peer again and again. The time that this takes is the median's: of one time
+/// alone, the machine may have had most.
+async fn typical_time_to_apply(node: &mut Node, peer: &str) -> Duration {
+    let mut times = Vec::new();
+    for round in 0..21 {
+        let prefixes = if round % 2 == 0 { ROUTE } else { &[] };
+        let wanted = routes(prefixes, Attributes::default());
+        times.push(time_to_apply(node, peer, wanted).await);
+    }
+    median(&mut times)
+}
+
+/// The one in the middle.
+pub(crate) fn median(times: &mut [Duration]) -> Duration {
+    times.sort();
+    times[times.len() / 2]
+}
+
 #[test]
 fn a_thousand_connections_do_not_disturb_another_peer() {
     in_namespace(|| {
@@ -107,9 +127,8 @@ fn a_thousand_connections_do_not_disturb_another_peer() {
                 let link = if number % 2 == 0 { 1 } else { 3 };
                 crowd.push(connect_from(link).await);
             }
-            let time =
-                time_to_apply(&mut node, "peer2", routes(ROUTE, Attributes::default())).await;
-            assert!(time < Duration::from_millis(100), "{time:?}");
+            let time = typical_time_to_apply(&mut node, "peer2").await;
+            assert!(time < TIMELY, "{time:?}");
             good.read_until(UPDATE).await.unwrap();
             // Each of the crowd takes a descriptor here, in the same process; the node keeps at most a few.
             let kept = open_files() - before - crowd.len();
@@ -181,18 +200,19 @@ fn a_peer_that_stops_reading_is_dropped_after_the_send_hold_time_and_delays_nobo
                 }
             });
             let start = Instant::now();
-            let mut med = 0;
+            let (mut med, mut times) = (0, Vec::new());
             while node.summary("peer1").state == State::Established {
                 assert!(start.elapsed() < LIMIT, "the stuck peer keeps its session");
                 med += 1;
-                let time = time_to_apply(&mut node, "peer2", many(20_000, med)).await;
-                assert!(time < Duration::from_secs(1), "{time:?}");
+                times.push(time_to_apply(&mut node, "peer2", many(20_000, med)).await);
                 tokio::time::sleep(Duration::from_millis(50)).await;
             }
             assert!(
                 med > 20,
                 "the kernel's buffers hold fewer than {med} tables"
             );
+            let time = median(&mut times);
+            assert!(time < Duration::from_secs(1), "{time:?}");
             let status = node.status("peer1").await;
             assert!(
                 status.reason.contains("send hold time"),
@@ -240,8 +260,9 @@ fn a_peer_that_sends_one_octet_a_second_is_silent_to_the_hold_timer() {
                 }
                 tokio::time::sleep(Duration::from_secs(1)).await;
             }
+            // The whole message would take 19 s.
             assert!(
-                start.elapsed() < Duration::from_secs(6),
+                start.elapsed() < Duration::from_secs(12),
                 "{:?}",
                 start.elapsed()
             );
@@ -258,10 +279,11 @@ fn an_erring_peer_is_held_off_for_longer_each_time() {
             addresses(1);
             let _node = Node::start(&[(1, "passive = true\nretry_max = \"10s\"")]);
             let mut waits = Vec::new();
+            let mut start = Instant::now();
             for _ in 0..4 {
-                let start = Instant::now();
                 let mut peer = established_soon(1).await;
                 waits.push(start.elapsed());
+                start = Instant::now();
                 peer.send(&message(9, &[])).await.unwrap();
                 assert_eq!(peer.read_until(NOTIFICATION).await.unwrap(), [1, 3, 9]);
             }
@@ -284,12 +306,12 @@ fn a_peer_that_asks_again_and_again_is_sent_its_routes_seldom_and_once_more_at_t
             node.want(routes(ROUTE, Attributes::default())).await;
             let before = node.summary("peer1").messages.sent.update;
             let request = message(5, &[0, 1, 0, 1]);
+            let start = Instant::now();
             peer.send(&request).await.unwrap();
             node.summary_until("peer1", |summary| {
                 summary.messages.sent.update == before + 1
             })
             .await;
-            let start = Instant::now();
             peer.send(&request.repeat(1000)).await.unwrap();
             let asked = node
                 .summary_until("peer1", |summary| {

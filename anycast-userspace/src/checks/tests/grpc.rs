@@ -1,7 +1,7 @@
 //! gRPC health: a real server, servers that are none, and servers that break off.
 
 use std::net::SocketAddr;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use socket2::SockRef;
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
@@ -252,13 +252,11 @@ async fn misbehave(mut stream: TcpStream, fault: Fault) {
 async fn a_server_that_never_answers_is_cancelled_at_the_timeout() {
     for fault in [Fault::Silent, Fault::HalfOpen] {
         let port = faulty(fault).await;
-        let begun = Instant::now();
         let outcome = first_outcome(&format!(
             "type = \"grpc\"\nport = {port}\ntimeout = \"200ms\"\nsplay = \"0s\""
         ))
         .await;
         assert_fails(&outcome, FailureKind::Timeout, "no result within 200ms");
-        assert!(begun.elapsed() < Duration::from_secs(5), "{fault:?}");
     }
 }
 

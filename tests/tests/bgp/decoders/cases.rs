@@ -6,8 +6,18 @@ use anycast_userspace::rib::{Attributes, DesiredRoutes, Route};
 
 use crate::node::routes;
 
+pub(super) const AS_PATH: &str = "bgp.update.path_attribute.as_path_segment.as4";
+pub(super) const TYPE_CODE: &str = "bgp.update.path_attribute.type_code";
+const NEXT_HOP: &str = "bgp.update.path_attribute.next_hop";
+const MP_NEXT_HOP: &str = "bgp.update.path_attribute.mp_reach_nlri.next_hop.ipv6";
+const MULTI_EXIT_DISC: &str = "bgp.update.path_attribute.multi_exit_disc";
+const LOCAL_PREF: &str = "bgp.update.path_attribute.local_pref";
+const CEASE: &str = "bgp.notify.minor_error_cease";
+
 pub(super) const EXTERNAL: u32 = 65001;
 pub(super) const INTERNAL: u32 = 64512;
+
+pub(super) type Field = (&'static str, &'static [&'static str]);
 
 /// A session with routes that come and go, and how it is read.
 pub(super) struct Case {
@@ -24,9 +34,9 @@ pub(super) struct Case {
     pub(super) next_hops: [&'static str; 2],
     /// UPDATEs in all: announcements, answers to two refreshes, withdrawals, End-of-RIB.
     pub(super) updates: usize,
-    /// What tshark says.
-    pub(super) words: &'static [&'static str],
-    /// What tshark must not say.
+    /// What tshark reads in one message or another: a field, and values that it has one after the other.
+    pub(super) fields: &'static [Field],
+    /// Fields that tshark finds in no message.
     pub(super) absent: &'static [&'static str],
 }
 
@@ -76,39 +86,55 @@ pub(super) const CASES: [Case; 7] = [
         wanted: || routes(&THREE, attributes()),
         next_hops: ["10.0.1.1", "fd00:1::1"],
         updates: 8,
-        words: &[
-            "Type: OPEN Message (1)",
-            "My AS: 64512",
-            "Hold Time: 90",
-            "BGP Identifier: 10.0.0.1",
-            "Capability: Multiprotocol extensions capability",
-            "Capability: Route refresh capability",
-            "Capability: Enhanced route refresh capability",
-            "Capability: Support for 4-octet AS number capability",
-            "Capability: Extended Next Hop Encoding",
-            "Type: KEEPALIVE Message (4)",
-            "Path Attribute - ORIGIN: IGP",
-            "AS Path segment: 64512 64512",
-            "Path Attribute - NEXT_HOP: 10.0.1.1",
-            "Path Attribute - MULTI_EXIT_DISC: 10",
-            "Path Attribute - COMMUNITIES: 64512:100 GRACEFUL_SHUTDOWN",
-            "Path Attribute - LARGE_COMMUNITY: 64512:1:2",
-            "Route Target: 64512:7",
-            "192.168.250.1/32",
-            "192.168.251.0/24",
-            "Path Attribute - MP_REACH_NLRI",
-            "fd00:1::1",
-            "fd00:250::1/128",
-            "Path Attribute - MP_UNREACH_NLRI",
-            "Withdrawn Routes Length: 9",
-            "Demarcation of the beginning of a route refresh",
-            "Demarcation of the ending of a route refresh",
-            "Type: NOTIFICATION Message (3)",
-            "Major error Code: Cease (6)",
-            "Administratively Shutdown",
-            "moving to rack 7",
+        fields: &[
+            ("bgp.type", &["1"]),
+            ("bgp.open.myas", &["64512"]),
+            ("bgp.open.holdtime", &["90"]),
+            ("bgp.open.identifier", &["10.0.0.1"]),
+            ("bgp.cap.mp.afi", &["1", "2"]),
+            // Route refresh, enhanced route refresh, AS numbers of four octets, extended next hop.
+            ("bgp.cap.type", &["2"]),
+            ("bgp.cap.type", &["70"]),
+            ("bgp.cap.type", &["65"]),
+            ("bgp.cap.type", &["5"]),
+            ("bgp.type", &["4"]),
+            ("bgp.update.path_attribute.origin", &["0"]),
+            (AS_PATH, &["64512", "64512"]),
+            (NEXT_HOP, &["10.0.1.1"]),
+            (MULTI_EXIT_DISC, &["10"]),
+            ("bgp.update.path_attribute.community_as", &["64512"]),
+            ("bgp.update.path_attribute.community_value", &["100"]),
+            // GRACEFUL_SHUTDOWN, 65535:0.
+            (
+                "bgp.update.path_attribute.community_wellknown",
+                &["4294901760"],
+            ),
+            ("bgp.large_communities.ga", &["64512"]),
+            ("bgp.large_communities.ldp1", &["1"]),
+            ("bgp.large_communities.ldp2", &["2"]),
+            // Route target.
+            ("bgp.ext_com.stype_tr_as2", &["2"]),
+            ("bgp.ext_com.value_as2", &["64512"]),
+            ("bgp.ext_com.value_an4", &["7"]),
+            ("bgp.nlri_prefix", &["192.168.250.1"]),
+            ("bgp.nlri_prefix", &["192.168.251.0"]),
+            ("bgp.prefix_length", &["32"]),
+            ("bgp.prefix_length", &["24"]),
+            (MP_NEXT_HOP, &["fd00:1::1"]),
+            ("bgp.mp_reach_nlri_ipv6_prefix", &["fd00:250::1"]),
+            ("bgp.mp_unreach_nlri_ipv6_prefix", &["fd00:250::1"]),
+            ("bgp.prefix_length", &["128"]),
+            ("bgp.update.withdrawn_routes.length", &["9"]),
+            // Beginning and end of a refresh.
+            ("bgp.route_refresh.subtype", &["1"]),
+            ("bgp.route_refresh.subtype", &["2"]),
+            ("bgp.type", &["3"]),
+            // Cease, Administrative Shutdown.
+            ("bgp.notify.major_error", &["6"]),
+            (CEASE, &["2"]),
+            ("bgp.notify.communication", &["moving to rack 7"]),
         ],
-        absent: &["LOCAL_PREF"],
+        absent: &[LOCAL_PREF],
     },
     Case {
         name: "internal: LOCAL_PREF, and no AS in the path",
@@ -119,11 +145,9 @@ pub(super) const CASES: [Case; 7] = [
         wanted: || routes(&THREE, attributes()),
         next_hops: ["10.0.1.1", "fd00:1::1"],
         updates: 6,
-        words: &[
-            "Path Attribute - LOCAL_PREF: 250",
-            "Path Attribute - AS_PATH: empty",
-        ],
-        absent: &[],
+        // The path is there, and no AS in it.
+        fields: &[(LOCAL_PREF, &["250"]), (TYPE_CODE, &["2"])],
+        absent: &[AS_PATH],
     },
     Case {
         name: "no attributes but the mandatory ones",
@@ -134,8 +158,14 @@ pub(super) const CASES: [Case; 7] = [
         wanted: || routes(&THREE, Attributes::default()),
         next_hops: ["10.0.1.1", "fd00:1::1"],
         updates: 6,
-        words: &["AS Path segment: 64512"],
-        absent: &["MULTI_EXIT_DISC", "COMMUNIT", "LOCAL_PREF"],
+        fields: &[(AS_PATH, &["64512"])],
+        absent: &[
+            MULTI_EXIT_DISC,
+            "bgp.update.path_attribute.communities",
+            "bgp.ext_communities",
+            "bgp.large_communities",
+            LOCAL_PREF,
+        ],
     },
     Case {
         name: "provider of the peer: OTC (RFC 9234)",
@@ -147,8 +177,7 @@ pub(super) const CASES: [Case; 7] = [
         wanted: || routes(&THREE, Attributes::default()),
         next_hops: ["10.0.1.1", "fd00:1::1"],
         updates: 6,
-        // Attribute 35 has no name in tshark 4.0 yet.
-        words: &["Path Attribute - Unknown (35)"],
+        fields: &[(TYPE_CODE, &["35"])],
         absent: &[],
     },
     Case {
@@ -161,11 +190,11 @@ pub(super) const CASES: [Case; 7] = [
         wanted: || routes(&THREE, attributes()),
         next_hops: ["fd00:1::1", "fd00:1::1"],
         updates: 6,
-        words: &[
-            "Address family identifier (AFI): IPv4 (1)",
-            "Next hop: fd00:1::1",
+        fields: &[
+            ("bgp.update.path_attribute.mp_reach_nlri.afi", &["1"]),
+            (MP_NEXT_HOP, &["fd00:1::1"]),
         ],
-        absent: &["Path Attribute - NEXT_HOP"],
+        absent: &[NEXT_HOP],
     },
     Case {
         name: "graceful restart with the N bit: a Hard Reset at the end",
@@ -176,7 +205,7 @@ pub(super) const CASES: [Case; 7] = [
         wanted: || routes(&THREE, Attributes::default()),
         next_hops: ["10.0.1.1", "fd00:1::1"],
         updates: 8,
-        words: &["Graceful Restart capability", "Hard Reset"],
+        fields: &[("bgp.cap.type", &["64"]), (CEASE, &["9"])],
         absent: &[],
     },
     Case {
@@ -190,7 +219,7 @@ pub(super) const CASES: [Case; 7] = [
         // Of each set 1000 IPv4 prefixes of 5 octets in two messages and 400 IPv6 ones of 17 in two; the
         // same again for the refresh; 3000 and 1200 withdrawals in four and six.
         updates: 12 + 12 + 10,
-        words: &["Path Attribute - MULTI_EXIT_DISC: 2"],
+        fields: &[(MULTI_EXIT_DISC, &["2"])],
         absent: &[],
     },
 ];

@@ -119,7 +119,7 @@ async fn a_command_that_forks_and_ignores_sigterm_is_killed_with_all_its_childre
     assert_fails(&report.outcome, FailureKind::Timeout, "no result within 3s");
     let pids = pids(&file);
     assert_eq!(pids.len(), 3, "{pids:?}");
-    // The command itself is our child. The others are whose orphans do become.
+    // The command itself is our child. The others are orphans, and reaping them is up to the first process.
     assert_eq!(process::state(pids[0]), None, "it is reaped by now");
     for pid in pids {
         end_of(pid).await;

@@ -21,7 +21,7 @@ async fn what_a_command_leaves_behind_is_reaped_where_it_becomes_our_child() {
             let script = format!("sleep 300 & echo $! >> {pids_path}; {end}");
             toml::from_str(&format!(
                 "name = \"c\"\ntype = \"exec\"\ncommand = [\"/bin/sh\", \"-c\", \"{script}\"]\n\
-                 interval = \"60s\"\ntimeout = \"100ms\"\nsplay = \"0s\""
+                 interval = \"60s\"\ntimeout = \"3s\"\nsplay = \"0s\""
             ))
             .expect("the check parses")
         })

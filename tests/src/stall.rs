@@ -1,5 +1,5 @@
 //! A machine that stands still: a virtual one whose host is busy, or one with more to do than processors. What must
-//! happen every few milliseconds does not happen then, whose fault it ever is.
+//! happen every few milliseconds does not happen then, and the code under test is not to blame.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, Result};
 
-/// How often the machine is felt for.
+/// How often the watching thread wants to run.
 const TICK: Duration = Duration::from_millis(5);
 /// How often a test is tried at most.
 const ATTEMPTS: usize = 5;
@@ -55,7 +55,7 @@ impl Watch {
         let thread = thread::Builder::new()
             .name("stall".into())
             .spawn(watching)
-            .context("starting the thread that feels for the machine")?;
+            .context("starting the thread that watches for stalls")?;
         Ok(Self { over, thread })
     }
 

@@ -137,7 +137,7 @@ async fn a_command_that_hangs_is_killed_and_the_next_one_runs() {
 async fn at_its_timeout_all_of_a_command_s_process_group_is_killed() {
     let rig = Rig::new(&[(
         "sleep 300 & echo $! >> $LOG; echo $$ >> $LOG; wait",
-        "timeout = \"200ms\"",
+        "timeout = \"3s\"",
     )]);
     rig.transition(0, Init, Up, "");
     let written = rig.written().await;

@@ -176,7 +176,18 @@ impl Stream {
             next = next + gap;
             self.receive_until(next)?;
         }
-        self.receive_until(Monotonic::now() + TIMEOUT)
+        while self.is_waiting() {
+            self.receive_until(Monotonic::now() + gap)?;
+        }
+        Ok(())
+    }
+
+    /// Whether a query has no answer and is not lost yet.
+    fn is_waiting(&self) -> bool {
+        let now = Monotonic::now();
+        let young = |query: &&Query| now.since(query.sent) <= TIMEOUT;
+        let mut young = self.queries.iter().rev().take_while(young);
+        young.any(|query| query.answered.is_none())
     }
 
     fn send(&mut self) -> anyhow::Result<()> {

@@ -97,8 +97,12 @@ splay = "0s"
             last = self.peer().unwrap_or_default();
             Ok(wanted(&last).then_some(()))
         });
-        let log = fs::read_to_string(self.directory.path().join("anycast.log"));
-        found.with_context(|| format!("{last:#}\n{}", log.unwrap_or_default()))
+        found.with_context(|| format!("{last:#}\n{}", self.log()))
+    }
+
+    /// What it has logged.
+    pub(crate) fn log(&self) -> String {
+        fs::read_to_string(self.directory.path().join("anycast.log")).unwrap_or_default()
     }
 
     /// Stops it as an operator does who does not wait for its services to drain: with two signals.

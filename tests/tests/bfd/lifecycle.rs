@@ -6,16 +6,19 @@ use std::time::Duration;
 use anycast_tests::peers::{in_namespace, run, wait_until};
 use anycast_userspace::bfd::iana::PORT_MULTIHOP;
 use anycast_userspace::bfd::{
-    AddError, Diagnostic, DownReason, Event, EventKind, Manager, Peer, State,
+    AddError, Diagnostic, DownReason, Event, EventKind, Manager, Peer, SessionStatus, State,
 };
+use anycast_userspace::config::Span;
 use anycast_userspace::config::bfd::Bfd;
 use tokio::runtime::Runtime;
 use tokio::sync::mpsc;
 use tokio::time::timeout;
 
 use crate::bird::Bird;
-use crate::daemon::{ADDRESSES, BfdDaemon as _, QUICK, router};
+use crate::daemon::{ADDRESSES, BfdDaemon as _, PATIENT, patient, router};
 use crate::hostile::{attacker, packet};
+
+const DETECTION: Span = Span::from_millis(3000);
 
 fn peer(address: &str, settings: Bfd) -> Peer {
     Peer {
@@ -46,18 +49,18 @@ fn peers_that_cannot_be_watched_are_refused_in_words() {
     in_namespace(|| {
         let (manager, _events) = Manager::spawn().expect("BFD starts");
         runtime().block_on(async {
-            let first = manager.add(peer("10.0.1.2", Bfd::default())).await;
+            let first = manager.add(peer("10.0.1.2", patient())).await;
             let first = first.expect("the first");
-            let again = manager.add(peer("10.0.1.2", Bfd::default())).await;
+            let again = manager.add(peer("10.0.1.2", patient())).await;
             assert!(matches!(again, Err(AddError::Duplicate(_))), "{again:?}");
-            let nowhere = manager.add(peer("fe80::2", Bfd::default())).await;
+            let nowhere = manager.add(peer("fe80::2", patient())).await;
             assert!(
                 matches!(nowhere, Err(AddError::NoInterface(_))),
                 "{nowhere:?}"
             );
             let mixed = Peer {
                 source: Some(IpAddr::from([10, 0, 1, 1])),
-                ..peer("fd00:1::2", Bfd::default())
+                ..peer("fd00:1::2", patient())
             };
             let mixed = manager.add(mixed).await;
             assert!(matches!(mixed, Err(AddError::Families { .. })), "{mixed:?}");
@@ -65,7 +68,7 @@ fn peers_that_cannot_be_watched_are_refused_in_words() {
             let _other = UdpSocket::bind("0.0.0.0:4784").expect("the port is free");
             let far = Bfd {
                 multihop: true,
-                ..Bfd::default()
+                ..patient()
             };
             let taken = manager.add(peer("10.0.9.9", far)).await;
             let text = taken.expect_err("the port is taken").to_string();
@@ -78,7 +81,7 @@ fn peers_that_cannot_be_watched_are_refused_in_words() {
             assert_eq!(manager.status().await.sessions, []);
             UdpSocket::bind("0.0.0.0:3784").expect("the port is free once nobody is watched");
             manager.shutdown(Duration::ZERO).await;
-            let late = manager.add(peer("10.0.1.2", Bfd::default())).await;
+            let late = manager.add(peer("10.0.1.2", patient())).await;
             assert!(matches!(late, Err(AddError::Stopped)), "{late:?}");
         });
     });
@@ -92,7 +95,7 @@ fn an_address_and_an_interface_that_come_later_are_used_when_they_come() {
         let early = Peer {
             source: Some(ours.parse().expect("an address")),
             interface: Some("node1".to_owned()),
-            ..peer(theirs, Bfd::default())
+            ..peer(theirs, patient())
         };
         let runtime = runtime();
         let _session = runtime
@@ -103,7 +106,7 @@ fn an_address_and_an_interface_that_come_later_are_used_when_they_come() {
             .clone();
         assert!(why.is_some_and(|why| why.contains("No such device")));
         let router = router().expect("a router");
-        let _bird = Bird::start(&router, QUICK).expect("BIRD starts");
+        let _bird = Bird::start(&router, PATIENT).expect("BIRD starts");
         let event = next(&runtime, &mut events).expect("BFD runs");
         assert_eq!(event.kind, EventKind::Up);
         assert_eq!(
@@ -120,7 +123,7 @@ fn a_multihop_session_uses_its_own_port_and_minds_the_hops() {
         let bird = Bird::start_with(
             &router,
             "protocol bfd {\n\
-             multihop { interval 50 ms; multiplier 3; };\n\
+             multihop { interval 50 ms; multiplier 60; };\n\
              neighbor 10.0.1.1 local 10.0.1.2 multihop on;\n}\n",
         )
         .expect("BIRD starts");
@@ -135,7 +138,7 @@ fn a_multihop_session_uses_its_own_port_and_minds_the_hops() {
                 Bfd {
                     multihop: true,
                     minimum_ttl: Some(minimum_ttl),
-                    ..Bfd::default()
+                    ..patient()
                 },
             )
         };
@@ -183,7 +186,7 @@ fn sessions_with_and_without_a_device_are_up_side_by_side_in_either_order() {
             let _bird = Bird::start_with(
                 &router,
                 "protocol bfd {\n\
-                 interface \"router1\" { interval 50 ms; multiplier 3; };\n\
+                 interface \"router1\" { interval 50 ms; multiplier 60; };\n\
                  neighbor 10.0.1.1 dev \"router1\" local 10.0.1.2;\n\
                  neighbor 10.0.1.11 dev \"router1\" local 10.0.1.3;\n}\n",
             )
@@ -192,12 +195,12 @@ fn sessions_with_and_without_a_device_are_up_side_by_side_in_either_order() {
             let runtime = runtime();
             let bound = Peer {
                 vrf: Some("node1".to_owned()),
-                ..peer("10.0.1.2", Bfd::default())
+                ..peer("10.0.1.2", patient())
             };
             // Its packets come by the same interface, and so to the socket that is bound to that.
             let unbound = Peer {
                 source: Some(IpAddr::from([10, 0, 1, 11])),
-                ..peer("10.0.1.3", Bfd::default())
+                ..peer("10.0.1.3", patient())
             };
             let mut both = [bound, unbound];
             if !device_first {
@@ -229,10 +232,10 @@ fn a_device_that_comes_later_or_again_carries_its_sessions_when_it_comes() {
         let (manager, mut events) = Manager::spawn().expect("BFD starts");
         let runtime = runtime();
         // Beside the device's sockets are those for all others, which share the port with them.
-        let elsewhere = ["10.0.9.9", "fd00:9::9"].map(|address| peer(address, Bfd::default()));
+        let elsewhere = ["10.0.9.9", "fd00:9::9"].map(|address| peer(address, patient()));
         let bound = ADDRESSES[..2].iter().map(|(_, theirs)| Peer {
             vrf: Some("node1".to_owned()),
-            ..peer(theirs, Bfd::default())
+            ..peer(theirs, patient())
         });
         for peer in bound.chain(elsewhere) {
             runtime.block_on(manager.add(peer)).expect("it is added");
@@ -246,11 +249,18 @@ fn a_device_that_comes_later_or_again_carries_its_sessions_when_it_comes() {
         );
         for _ in 0..2 {
             let router = router().expect("a router");
-            let bird = Bird::start(&router, QUICK).expect("BIRD starts");
+            let bird = Bird::start(&router, PATIENT).expect("BIRD starts");
             for _ in 0..2 {
                 let event = next(&runtime, &mut events).expect("BFD runs");
                 assert_eq!(event.kind, EventKind::Up, "{event:?}");
             }
+            // At the slow pace from before, the end would be noticed after a minute.
+            wait_until("their pace", Duration::from_secs(15), || {
+                let sessions = runtime.block_on(manager.status()).sessions;
+                let paced = |session: &SessionStatus| session.detection_time == Some(DETECTION);
+                (sessions.iter().filter(|session| paced(session)).count() == 2).then_some(())
+            })
+            .expect("they find it");
             drop((bird, router));
             for _ in 0..2 {
                 let event = next(&runtime, &mut events).expect("BFD runs");
@@ -264,12 +274,12 @@ fn a_device_that_comes_later_or_again_carries_its_sessions_when_it_comes() {
 fn handles_that_are_all_dropped_take_their_sessions_down_in_order() {
     in_namespace(|| {
         let router = router().expect("a router");
-        let bird = Bird::start(&router, QUICK).expect("BIRD starts");
+        let bird = Bird::start(&router, PATIENT).expect("BIRD starts");
         let (manager, mut events) = Manager::spawn().expect("BFD starts");
         let runtime = runtime();
         let near = Peer {
             interface: Some("node1".to_owned()),
-            ..peer(ADDRESSES[0].1, Bfd::default())
+            ..peer(ADDRESSES[0].1, patient())
         };
         let session = runtime
             .block_on(manager.add(near))

@@ -142,7 +142,7 @@ fn mutated_messages_neither_stop_the_speaker_nor_make_it_grow_nor_delay_another_
             let (median, longest) = (median(&mut times), times[times.len() - 1]);
             println!(
                 "{total} mutated messages in {:?} through {sessions} sessions; resident {} KiB at half time, \
-                 {memory} KiB at the end; {} and {files} descriptors; the other peer waited {median:?}, {longest:?} at most",
+                 {memory} KiB at the end; {} and {files} descriptors; the other peer waited {longest:?} at most",
                 start.elapsed(),
                 half_time.0,
                 half_time.1,

@@ -1,7 +1,6 @@
 //! DNS answers: right, wrong, malformed and truncated.
 
 use std::net::SocketAddr;
-use std::time::Duration;
 
 use domain::base::iana::Rcode;
 use domain::base::opt::Nsid;

@@ -1,5 +1,5 @@
-//! Checks against real servers, NSD and nginx, on the loopback interface, and commands that run as another user, which
-//! needs root.
+//! Checks against real servers, NSD and nginx, on the loopback interface, pings, and commands that run as another user,
+//! which needs root.
 
 use std::fs;
 use std::net::{IpAddr, Ipv4Addr, TcpListener};
@@ -205,6 +205,20 @@ fn write_script(path: &Path, script: &str) {
     fs::write(path, format!("#!/bin/sh\n{script}\n")).expect("written");
     let runs = <fs::Permissions as std::os::unix::fs::PermissionsExt>::from_mode(0o755);
     fs::set_permissions(path, runs).expect("permissions");
+}
+
+#[tokio::test]
+async fn an_echo_is_answered_on_both_families_and_fails_where_nobody_answers() {
+    let echo = |target, timeout| {
+        format!("type = \"icmp\"\ntarget = \"{target}\"\ntimeout = \"{timeout}\"\n")
+    };
+    let mut answered = Watched::new(&["127.0.0.1", "::1"].map(|target| echo(target, "5s")));
+    answered.wait_for("echoes", Outcome::passed).await;
+    // Documentation (RFC 3849): no way there, or nobody.
+    let mut nobody = Watched::new(&[echo("2001:db8::1", "200ms")]);
+    let fails =
+        |outcome: &Outcome| failed_by(outcome, &[FailureKind::Unreachable, FailureKind::Timeout]);
+    nobody.wait_for("nobody", fails).await;
 }
 
 #[tokio::test]

@@ -1,4 +1,4 @@
-//! Addresses, pings and the time.
+//! Addresses, files and the time. Pings take privileges: they are tested in the crate `tests`.
 
 use std::net::IpAddr;
 
@@ -53,28 +53,6 @@ async fn of_ten_thousand_addresses_the_one_that_is_not_local_is_named() {
         FailureKind::Unreachable,
         "192.0.2.77 is not on this host",
     );
-}
-
-#[tokio::test]
-async fn an_echo_is_answered_on_both_families() {
-    let outcome = outcome_at("type = \"icmp\"\ntimeout = \"5s\"", &["127.0.0.1", "::1"]).await;
-    assert!(
-        outcome.passed(),
-        "{outcome:?} (needs root, or a ping_group_range that holds the user's group)"
-    );
-}
-
-#[tokio::test]
-async fn an_echo_that_nobody_answers_fails() {
-    // Documentation (RFC 3849): no way there, or nobody.
-    let settings = "type = \"icmp\"\ntarget = \"2001:db8::1\"\ntimeout = \"200ms\"";
-    match outcome_at(settings, &[]).await {
-        Outcome::Fail { kind, .. } => assert!(
-            matches!(kind, FailureKind::Unreachable | FailureKind::Timeout),
-            "{kind:?}"
-        ),
-        Outcome::Pass(detail) => panic!("passed: {detail}"),
-    }
 }
 
 #[tokio::test]

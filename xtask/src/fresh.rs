@@ -71,9 +71,11 @@ const PEERS: [&str; 14] = [
 ];
 
 /// Runs a command in the root `$0` as its user, with the host's processes, devices and file systems of the kernel. The
-/// root is a mount: programs there that change how mounts spread would fail otherwise.
+/// root is a mount: programs there that change how mounts spread would fail otherwise. Its pins are its own, so that
+/// it does not meet those of the host's.
 const ENTER: &str = r#"
-mount --bind "$0" "$0" && mount -t proc proc "$0/proc" && mount --rbind /sys "$0/sys" && mount --rbind /dev "$0/dev" || exit 1
+mount --bind "$0" "$0" && mount -t proc proc "$0/proc" && mount --rbind /sys "$0/sys" && mount --rbind /dev "$0/dev" &&
+    mount -t bpf bpf "$0/sys/fs/bpf" || exit 1
 exec chroot "$0" su - "$1" -c "$2"
 "#;
 
